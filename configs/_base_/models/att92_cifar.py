@@ -1,0 +1,3 @@
+_base_ = './att56_cifar.py'
+
+model = dict(backbone=dict(arch='attention92_cifar'))

@@ -1,0 +1,9 @@
+"""Residual Attention Networks (arXiv:1704.06904) for timm and OpenMMLab."""
+
+from importlib.util import find_spec
+
+from .arch import ARCHS, ArchCfg, resolve_arch
+from .network import RANetFeatures
+
+__version__ = '0.1.0'
+__all__ = ['ARCHS', 'ArchCfg', 'RANetFeatures', 'resolve_arch']

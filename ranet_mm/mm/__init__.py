@@ -1,0 +1,1 @@
+"""OpenMMLab plugs: models need mmengine alone, datasets and the head need mmpretrain."""

@@ -1,0 +1,194 @@
+"""The network without a classifier, torch only. Both ecosystems' classes inherit it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .arch import ArchCfg, resolve_arch
+from .layers import ActLayer, AttentionModule, MaxPool, NormLayer, ResidualUnit, SoftMaskBranch, units
+
+MIN_SIZE = 32
+
+
+class RANetFeatures(nn.Module):
+    """Residual Attention Network up to the last activation (paper Table 2, Fig. 2).
+
+    image -> stem -> stages.0, 1, ... = [unit, attention modules] -> last stage = units -> norm, act
+
+    Args:
+        arch: Name of a variant, mapping of fields or `ArchCfg`.
+        in_chans: Channels of the input image.
+        output_stride: Greatest stride of a feature map; later strides become dilations.
+        norm_layer: Builds a normalization from its number of channels.
+        act_layer: Builds an activation.
+        drop_path_rate: Stochastic depth rate of the last trunk unit; earlier ones grow linearly to it.
+        zero_init_last: Start every unit as the identity, by a zero scale or weight at its end.
+        **overrides: Fields of `ArchCfg` to change.
+
+    Attributes:
+        arch: The resolved `ArchCfg`.
+        feature_info: Channels, stride and module name of the stem's and of each stage's output.
+        num_features: Channels of the output.
+
+    Raises:
+        ValueError: An option or the shape of an input is not allowed.
+        TypeError: An option does not exist.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] | ArchCfg = 'attention56',
+        *,
+        in_chans: int = 3,
+        output_stride: int = 32,
+        norm_layer: NormLayer = nn.BatchNorm2d,
+        act_layer: ActLayer = partial(nn.ReLU, inplace=True),
+        drop_path_rate: float = 0.0,
+        zero_init_last: bool = False,
+        **overrides: Any,
+    ) -> None:
+        super().__init__()
+        self.arch = cfg = resolve_arch(arch, **overrides)
+        self.in_chans = in_chans
+        self.min_size = MIN_SIZE
+        self.grad_checkpointing = False
+        build = _StageBuilder(cfg, output_stride, norm_layer, act_layer, drop_path_rate)
+        self.stem = build.stem(in_chans)
+        self.stages = build.stages()
+        self.feature_info = build.feature_info
+        self.num_features = build.chs
+        self.norm = norm_layer(self.num_features)
+        self.act = act_layer()
+        init_weights(self, zero_init_last)
+
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """(N, in_chans, H, W) -> the raw output of each stage."""
+        x = self.stem(self._checked(x))
+        outs = []
+        for stage in self.stages:
+            x = self._run(stage, x)
+            outs.append(x)
+        return outs
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(N, in_chans, H, W) -> (N, num_features, H / stride, W / stride), normalized and activated."""
+        return self.act(self.norm(self.forward_stages(x)[-1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_features(x)
+
+    def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
+        if self.grad_checkpointing and not torch.jit.is_scripting():
+            return checkpoint(stage, x, use_reentrant=False)
+        return stage(x)
+
+    def _checked(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting() and not torch.jit.is_tracing():
+            self._check_input(x)
+        return x
+
+    @torch.jit.unused
+    def _check_input(self, x: Tensor) -> None:
+        if isinstance(x, torch.fx.Proxy):
+            return
+        if x.dim() != 4 or x.shape[1] != self.in_chans:
+            raise ValueError(
+                f'input of shape {tuple(x.shape)} is not allowed: (N, {self.in_chans}, H, W) is expected, '
+                f'as in_chans={self.in_chans}'
+            )
+        if min(x.shape[-2], x.shape[-1]) < self.min_size:
+            raise ValueError(
+                f'input of {x.shape[-2]}x{x.shape[-1]} pixels is not allowed: '
+                f'each side must have {self.min_size} pixels or more'
+            )
+
+
+class _StageBuilder:
+    """Builds stem and stages in order and keeps count of channels, stride, dilation and drop rate."""
+
+    def __init__(
+        self, cfg: ArchCfg, output_stride: int, norm_layer: NormLayer, act_layer: ActLayer, drop_path_rate: float
+    ) -> None:
+        if output_stride not in (8, 16, 32):
+            raise ValueError(f'output_stride={output_stride!r} is not allowed: it must be 8, 16 or 32')
+        self.cfg, self.output_stride, self.drop_path_rate = cfg, output_stride, drop_path_rate
+        self.layers = dict(norm_layer=norm_layer, act_layer=act_layer)
+        self.chs, self.stride, self.dilation, self.blocks = 0, 1, 1, 0
+        self.total_blocks = sum(cfg.modules) + len(cfg.modules) + cfg.post_units
+        self.feature_info: list[dict[str, Any]] = []
+
+    def stem(self, in_chans: int) -> nn.Sequential:
+        cfg = self.cfg
+        self.chs = cfg.channels(cfg.stem_width)
+        self.stride = cfg.stem_stride
+        stem = OrderedDict(
+            conv=nn.Conv2d(in_chans, self.chs, cfg.stem_kernel, cfg.stem_stride, cfg.stem_kernel // 2, bias=False),
+            norm=self.layers['norm_layer'](self.chs),
+            act=self.layers['act_layer'](),
+        )
+        self._record('stem.act')
+        if cfg.stem_pool:
+            stem['pool'] = MaxPool()
+            self.stride *= 2
+        return nn.Sequential(stem)
+
+    def stages(self) -> nn.Sequential:
+        cfg, stages = self.cfg, nn.Sequential()
+        for width, stride, count, pools in zip(cfg.widths, cfg.strides, cfg.modules, cfg.mask_pools, strict=True):
+            blocks = [self._opening_unit(cfg.channels(width), stride)]
+            blocks += [self._attention(pools) for _ in range(count)]
+            self._add(stages, blocks)
+        if cfg.post_units:
+            blocks = [self._opening_unit(cfg.channels(cfg.post_width), cfg.post_stride)]
+            blocks += [self._unit(self._next_drop_path())(self.chs) for _ in range(cfg.post_units - 1)]
+            self._add(stages, blocks)
+        return stages
+
+    def _opening_unit(self, chs: int, stride: int) -> nn.Module:
+        if self.stride * stride > self.output_stride:
+            self.dilation, stride = self.dilation * stride, 1
+        unit = self._unit(self._next_drop_path())(self.chs, chs, stride)
+        self.chs, self.stride = chs, self.stride * stride
+        return unit
+
+    def _attention(self, pools: int) -> AttentionModule:
+        cfg = self.cfg
+        unit = self._unit(self._next_drop_path())
+        mask = SoftMaskBranch(self._unit(0.0), self.chs, pools, cfg.r, **self.layers)
+        return AttentionModule(unit, self.chs, mask, cfg.p, cfg.t)
+
+    def _unit(self, drop_path: float) -> partial:
+        return partial(ResidualUnit, dilation=self.dilation, drop_path=drop_path, **self.layers)
+
+    def _next_drop_path(self) -> float:
+        rate = self.drop_path_rate * self.blocks / max(1, self.total_blocks - 1)
+        self.blocks += 1
+        return rate
+
+    def _add(self, stages: nn.Sequential, blocks: list[nn.Module]) -> None:
+        self._record(f'stages.{len(stages)}')
+        stages.append(nn.Sequential(*blocks))
+
+    def _record(self, module: str) -> None:
+        self.feature_info.append(dict(num_chs=self.chs, reduction=self.stride, module=module))
+
+
+def init_weights(model: nn.Module, zero_init_last: bool = False) -> None:
+    """He initialization (arXiv:1502.01852), as in paper section 4.1; classifiers get N(0, 0.01)."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+            nn.init.zeros_(module.bias)
+    if zero_init_last:
+        for module in model.modules():
+            if isinstance(module, ResidualUnit):
+                nn.init.zeros_(module.conv3.weight)

@@ -1,0 +1,21 @@
+"""Registries of scope `ranet_mm`: `type='ranet_mm.X'` builds in any OpenMMLab config, without an import.
+
+MMEngine imports this module when it meets the scope, then the module that a registry names as its location.
+Keep it tiny: an ImportError raised here is reported by MMEngine as "X is not in the registry".
+"""
+
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+
+def _child(name: str, location: str) -> Registry:
+    parent = getattr(root, name)
+    return Registry(parent.name, parent=parent, scope='ranet_mm', locations=[f'ranet_mm.mm.{location}'])
+
+
+MODELS = _child('MODELS', 'models')
+DATASETS = _child('DATASETS', 'datasets')
+TRANSFORMS = _child('TRANSFORMS', 'datasets')
+HOOKS = _child('HOOKS', 'hooks')
+LOOPS = _child('LOOPS', 'optim')
+OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'optim')
