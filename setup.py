@@ -1,0 +1,76 @@
+"""Packaging of ranet_mm; settings of the tools are in pyproject.toml."""
+
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+
+MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision>=0.21', 'rich', 'scikit-learn>=1.5']
+EXTRAS = {
+    'timm': ['timm>=1.0.25', 'safetensors'],
+    'mm': [*MM, 'onedl-mmpretrain>=1.3.6'],
+    'seg': [*MM, 'onedl-mmsegmentation>=1.4.2'],
+    'det': [*MM, 'onedl-mmdetection>=3.5.1'],
+    'dev': ['modelindex', 'pytest>=8', 'ruff>=0.14', 'setuptools>=70.1'],
+}
+
+
+class BuildWithMim(build_py):
+    """Put configs, tools and the model index where OpenMMLab looks for them: in `.mim` inside the package.
+
+    A wheel gets copies; an editable install gets links, so that each file exists once in the checkout.
+    """
+
+    CONTENTS = ('configs', 'tools', 'model-index.yml')
+
+    def run(self) -> None:
+        super().run()
+        place = _link if self.editable_mode else _copy
+        target = (ROOT if self.editable_mode else Path(self.build_lib)) / 'ranet_mm' / '.mim'
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for name in self.CONTENTS:
+            place(ROOT / name, target / name)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.symlink_to(Path('..', '..', source.name), target_is_directory=source.is_dir())
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__'))
+    else:
+        shutil.copyfile(source, target)
+
+
+def version() -> str:
+    return re.search(r"^__version__ = '(.+)'$", (ROOT / 'ranet_mm' / '__init__.py').read_text(), re.M)[1]
+
+
+setup(
+    name='ranet_mm',
+    version=version(),
+    description='Residual Attention Networks for timm and OpenMMLab',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    python_requires='>=3.10',
+    packages=find_packages(include=['ranet_mm', 'ranet_mm.*']),
+    package_data={'ranet_mm': ['weights/*.safetensors', 'weights/*.json', 'weights/*.md']},
+    include_package_data=False,
+    install_requires=['torch>=2.6'],
+    extras_require=EXTRAS,
+    cmdclass={'build_py': BuildWithMim},
+    keywords='residual attention network, image classification, timm, OpenMMLab, PyTorch',
+    classifiers=[
+        'Intended Audience :: Science/Research',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
+)
