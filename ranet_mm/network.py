@@ -73,7 +73,10 @@ class RANetFeatures(nn.Module):
         x = self.stem(self._checked(x))
         outs = []
         for stage in self.stages:
-            x = self._run(stage, x)
+            if self.grad_checkpointing and not torch.jit.is_scripting():
+                x = checkpoint(stage, x, use_reentrant=False)
+            else:
+                x = stage(x)
             outs.append(x)
         return outs
 
@@ -83,11 +86,6 @@ class RANetFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_features(x)
-
-    def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
-        if self.grad_checkpointing and not torch.jit.is_scripting():
-            return checkpoint(stage, x, use_reentrant=False)
-        return stage(x)
 
     def _checked(self, x: Tensor) -> Tensor:
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
@@ -103,7 +101,7 @@ class RANetFeatures(nn.Module):
                 f'input of shape {tuple(x.shape)} is not allowed: (N, {self.in_chans}, H, W) is expected, '
                 f'as in_chans={self.in_chans}'
             )
-        if min(x.shape[-2], x.shape[-1]) < self.min_size:
+        if x.shape[-2] < self.min_size or x.shape[-1] < self.min_size:  # not min(), which ties H to W in an export
             raise ValueError(
                 f'input of {x.shape[-2]}x{x.shape[-1]} pixels is not allowed: '
                 f'each side must have {self.min_size} pixels or more'
