@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from .layers import ATTENTION, LEARNING, UNITS, UPSAMPLE
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,14 @@ class ArchCfg:
         p: Residual units before the split into trunk and mask, and again after the merge.
         t: Residual units of the trunk branch.
         r: Residual units between two poolings of the mask branch (2r at the lowest size).
+        unit: Kind of residual unit, a key of `layers.UNITS`; or one for each stage, the post stage included.
+        always_project: Give every unit a shortcut convolution, also where the shape stays.
+        attention: Attention function, a key of `layers.ATTENTION`.
+        learning: How mask and trunk merge, a key of `layers.LEARNING`.
+        mask: `encoder_decoder`, or `local` for three residual units without sampling (paper Table 4).
+        upsample: How masks are enlarged, a key of `layers.UPSAMPLE`.
         width: Multiplier of every channel count; results are rounded to multiples of 8.
+        flatten: End by flattening the last map instead of pooling it, which fixes the input size.
         img_size: Native input size in pixels; other sizes are allowed.
     """
 
@@ -47,20 +56,43 @@ class ArchCfg:
     p: int = 1
     t: int = 2
     r: int = 1
+    unit: str | tuple[str, ...] = 'type1'
+    always_project: bool = False
+    attention: str = 'mixed'
+    learning: str = 'residual'
+    mask: str = 'encoder_decoder'
+    upsample: str = 'bilinear'
     width: float = 1.0
+    flatten: bool = False
     img_size: int = 224
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
             _check_at_least(name, getattr(self, name), least)
+        for name, allowed in _ALLOWED.items():
+            _check_one_of(name, getattr(self, name), allowed)
         if self.width <= 0:
             raise ValueError(f'width={self.width!r} is not allowed: it must be greater than 0')
         for name in ('widths', 'strides', 'mask_pools'):
-            if len(getattr(self, name)) != len(self.modules):
-                raise ValueError(
-                    f'{name}={getattr(self, name)!r} is not allowed: it must have one entry for each of the '
-                    f'{len(self.modules)} stages of modules={self.modules!r}'
-                )
+            self._check_length(name, len(self.modules))
+        if not isinstance(self.unit, str):
+            self._check_length('unit', len(self.modules) + bool(self.post_units))
+        if self.mask == 'local' and any(self.mask_pools):
+            raise ValueError(
+                f'mask_pools={self.mask_pools!r} is not allowed with mask=\'local\', which has no pooling: it must '
+                f'be {(0,) * len(self.modules)!r}'
+            )
+
+    def _check_length(self, name: str, stages: int) -> None:
+        if len(getattr(self, name)) != stages:
+            raise ValueError(
+                f'{name}={getattr(self, name)!r} is not allowed: it must have {stages} entries, one for each stage, '
+                f'as modules={self.modules!r} and post_units={self.post_units}'
+            )
+
+    def stage_unit(self, stage: int) -> str:
+        """Kind of the units of a stage."""
+        return self.unit if isinstance(self.unit, str) else self.unit[stage]
 
     @property
     def depth(self) -> int:
@@ -83,11 +115,22 @@ _LEAST = dict(
     stem_kernel=1, stem_stride=1, p=1, t=1, r=1, img_size=32,
 )  # fmt: skip
 
+# The tables themselves, so that a row added to one is allowed at once.
+_ALLOWED = dict(
+    unit=UNITS, attention=ATTENTION, learning=LEARNING, mask=('encoder_decoder', 'local'), upsample=UPSAMPLE
+)
+
 
 def _check_at_least(name: str, value: Any, least: int) -> None:
     entries = value if isinstance(value, tuple) else (value,)
     if not entries or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in entries):
-        raise ValueError(f'{name}={value!r} is not allowed: it must be {least} or more, a whole number')
+        raise ValueError(f'{name}={value!r} is not allowed: it must be a whole number, {least} or more')
+
+
+def _check_one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
+    entries = value if isinstance(value, tuple) else (value,)
+    if not entries or any(v not in allowed for v in entries):
+        raise ValueError(f'{name}={value!r} is not allowed: it must be one of {", ".join(allowed)}')
 
 
 # CIFAR layout: a 3x3 stem without pooling, and a post stage that keeps the 8x8 map, so that the
@@ -97,11 +140,28 @@ _CIFAR = ArchCfg(
     stem_width=32, stem_kernel=3, stem_stride=1, stem_pool=False, img_size=32,
 )  # fmt: skip
 
+_TABLE1 = replace(_CIFAR, post_units=0, flatten=True)  # the report's Table 1 to the letter
+_DEEPEST = dict(p=2, t=4, r=3)  # paper Table 6, Attention-452
+
+# On ImageNet the authors' files spread 3m modules over the stages as m-1, m, m+1 (56 has one each). On CIFAR
+# the paper stacks m in each stage; Attention-92 follows the report's Table 1 there (1, 2, 3).
 ARCHS: dict[str, ArchCfg] = {
     'attention56': ArchCfg(),
     'attention92': ArchCfg(modules=(1, 2, 3)),
+    'attention128': ArchCfg(modules=(2, 3, 4)),
+    'attention164': ArchCfg(modules=(3, 4, 5)),
+    'attention236': ArchCfg(modules=(5, 6, 7)),
+    'attention452': ArchCfg(modules=(5, 6, 7), **_DEEPEST),
+    'attentionnext56': ArchCfg(unit='resnext'),
+    'attentionnext92': ArchCfg(unit='resnext', modules=(1, 2, 3)),
     'attention56_cifar': _CIFAR,
     'attention92_cifar': replace(_CIFAR, modules=(1, 2, 3)),
+    'attention128_cifar': replace(_CIFAR, modules=(3, 3, 3)),
+    'attention164_cifar': replace(_CIFAR, modules=(4, 4, 4)),
+    'attention236_cifar': replace(_CIFAR, modules=(6, 6, 6)),
+    'attention452_cifar': replace(_CIFAR, modules=(6, 6, 6), **_DEEPEST),
+    'attention56_table1': _TABLE1,
+    'attention92_table1': replace(_TABLE1, modules=(1, 2, 3)),
 }
 
 
@@ -126,6 +186,8 @@ def resolve_arch(arch: str | Mapping[str, Any] | ArchCfg, **overrides: Any) -> A
         arch = ARCHS[arch]
     if not isinstance(arch, ArchCfg):
         raise TypeError(f'arch={arch!r} is not allowed: it must be a name, a mapping or an ArchCfg')
+    if overrides.get('mask') == 'local':
+        overrides.setdefault('mask_pools', (0,) * len(overrides.get('modules', arch.modules)))
     known = [f.name for f in fields(ArchCfg)]
     for name in overrides:
         if name not in known:

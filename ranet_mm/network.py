@@ -12,7 +12,21 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .arch import ArchCfg, resolve_arch
-from .layers import ActLayer, AttentionModule, MaxPool, NormLayer, ResidualUnit, SoftMaskBranch, units
+from .layers import (
+    ATTENTION,
+    LEARNING,
+    UNITS,
+    UPSAMPLE,
+    ActLayer,
+    AttentionModule,
+    Hourglass,
+    MaxPool,
+    NormLayer,
+    SoftMaskBranch,
+    Unit,
+    conv,
+    units,
+)
 
 MIN_SIZE = 32
 
@@ -64,8 +78,8 @@ class RANetFeatures(nn.Module):
         self.stages = build.stages()
         self.feature_info = build.feature_info
         self.num_features = build.chs
-        self.norm = norm_layer(self.num_features)
-        self.act = act_layer()
+        self.norm = norm_layer(self.num_features) if build.preact else nn.Identity()
+        self.act = act_layer() if build.preact else nn.Identity()
         init_weights(self, zero_init_last)
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
@@ -124,10 +138,9 @@ class _StageBuilder:
 
     def stem(self, in_chans: int) -> nn.Sequential:
         cfg = self.cfg
-        self.chs = cfg.channels(cfg.stem_width)
-        self.stride = cfg.stem_stride
+        self.chs, self.stride = cfg.channels(cfg.stem_width), cfg.stem_stride
         stem = OrderedDict(
-            conv=nn.Conv2d(in_chans, self.chs, cfg.stem_kernel, cfg.stem_stride, cfg.stem_kernel // 2, bias=False),
+            conv=conv(in_chans, self.chs, cfg.stem_kernel, cfg.stem_stride),
             norm=self.layers['norm_layer'](self.chs),
             act=self.layers['act_layer'](),
         )
@@ -140,30 +153,39 @@ class _StageBuilder:
     def stages(self) -> nn.Sequential:
         cfg, stages = self.cfg, nn.Sequential()
         for width, stride, count, pools in zip(cfg.widths, cfg.strides, cfg.modules, cfg.mask_pools, strict=True):
-            blocks = [self._opening_unit(cfg.channels(width), stride)]
-            blocks += [self._attention(pools) for _ in range(count)]
+            kind = UNITS[cfg.stage_unit(len(stages))]
+            blocks = [self._opening_unit(kind, cfg.channels(width), stride)]
+            blocks += [self._attention(kind, pools) for _ in range(count)]
             self._add(stages, blocks)
         if cfg.post_units:
-            blocks = [self._opening_unit(cfg.channels(cfg.post_width), cfg.post_stride)]
-            blocks += [self._unit(self._next_drop_path())(self.chs) for _ in range(cfg.post_units - 1)]
+            kind = UNITS[cfg.stage_unit(len(stages))]
+            blocks = [self._opening_unit(kind, cfg.channels(cfg.post_width), cfg.post_stride)]
+            blocks += [self._unit(kind, self._next_drop_path())(self.chs) for _ in range(cfg.post_units - 1)]
             self._add(stages, blocks)
+        self.preact = kind.preact
         return stages
 
-    def _opening_unit(self, chs: int, stride: int) -> nn.Module:
+    def _opening_unit(self, kind: type[Unit], chs: int, stride: int) -> Unit:
         if self.stride * stride > self.output_stride:
             self.dilation, stride = self.dilation * stride, 1
-        unit = self._unit(self._next_drop_path())(self.chs, chs, stride)
+        unit = self._unit(kind, self._next_drop_path())(self.chs, chs, stride)
         self.chs, self.stride = chs, self.stride * stride
         return unit
 
-    def _attention(self, pools: int) -> AttentionModule:
-        cfg = self.cfg
-        unit = self._unit(self._next_drop_path())
-        mask = SoftMaskBranch(self._unit(0.0), self.chs, pools, cfg.r, **self.layers)
-        return AttentionModule(unit, self.chs, mask, cfg.p, cfg.t)
+    def _attention(self, kind: type[Unit], pools: int) -> AttentionModule:
+        cfg, plain = self.cfg, self._unit(kind, 0.0)
+        if cfg.mask == 'local':
+            body = units(plain, self.chs, 3)
+        else:
+            body = Hourglass(plain, self.chs, pools, cfg.r, UPSAMPLE[cfg.upsample])
+        mask = SoftMaskBranch(body, self.chs, kind.preact, ATTENTION[cfg.attention], **self.layers)
+        unit = self._unit(kind, self._next_drop_path())
+        return AttentionModule(unit, self.chs, mask, cfg.p, cfg.t, LEARNING[cfg.learning])
 
-    def _unit(self, drop_path: float) -> partial:
-        return partial(ResidualUnit, dilation=self.dilation, drop_path=drop_path, **self.layers)
+    def _unit(self, kind: type[Unit], drop_path: float) -> partial[Unit]:
+        return partial(
+            kind, dilation=self.dilation, project=self.cfg.always_project, drop_path=drop_path, **self.layers
+        )
 
     def _next_drop_path(self) -> float:
         rate = self.drop_path_rate * self.blocks / max(1, self.total_blocks - 1)
@@ -181,12 +203,12 @@ class _StageBuilder:
 def init_weights(model: nn.Module, zero_init_last: bool = False) -> None:
     """He initialization (arXiv:1502.01852), as in paper section 4.1; classifiers get N(0, 0.01)."""
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.01)
             nn.init.zeros_(module.bias)
     if zero_init_last:
         for module in model.modules():
-            if isinstance(module, ResidualUnit):
-                nn.init.zeros_(module.conv3.weight)
+            if isinstance(module, Unit):
+                module.zero_init()
