@@ -1,0 +1,44 @@
+# `make train` and `make test` set up what they need; nothing else has to be run before.
+PYTHON ?= python3
+VENV ?= .venv
+CONFIG ?= configs/ranet/att56_digits.py
+ARGS ?=
+
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: train test lint format tables wheel clean help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+train: $(INSTALLED) ## train CONFIG (handwritten digits by default) and print its test accuracy
+	$(RUN) tools/train.py $(CONFIG) $(ARGS)
+
+test: $(INSTALLED) ## run the tests
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## check style and format
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(INSTALLED) ## mend style and format
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+tables: $(INSTALLED) ## write the tables of the documents from results/ and tests/golden/
+	$(RUN) tools/make_tables.py
+
+wheel: $(INSTALLED) ## build dist/*.whl
+	rm -rf build
+	$(RUN) -m pip wheel --no-deps --wheel-dir dist .
+
+clean: ## remove what was built; results of runs stay in work_dirs/
+	rm -rf build dist *.egg-info ranet_mm/.mim .pytest_cache .ruff_cache $(VENV)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): setup.py pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or later is needed; this is " + sys.version) if sys.version_info < (3, 10) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --constraint constraints.txt --editable '.[timm,mm,dev]'
+	touch $@
