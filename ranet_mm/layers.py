@@ -39,8 +39,17 @@ class MaxPool(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript passes over a body only where this stands alone
+            if torch.compiler.is_exporting():
+                return self._exported(x)
         # 1 // side is 1 for a side of one pixel, whose window would not fit without padding.
         return F.max_pool2d(x, 3, 2, (1 // x.shape[-2], 1 // x.shape[-1]), ceil_mode=True)
+
+    @torch.jit.unused
+    def _exported(self, x: Tensor) -> Tensor:
+        """The same values without a strided pooling, which ties an exported graph to even or to odd sizes."""
+        right, below = (1 if side > 1 else 2 for side in (x.shape[-1], x.shape[-2]))
+        return F.max_pool2d(F.pad(x, (0, right, 0, below), value=float('-inf')), 3, 1)[..., ::2, ::2]
 
 
 # Residual units -----------------------------------------------------------------------------------------
