@@ -7,3 +7,8 @@ from .network import RANetFeatures
 
 __version__ = '0.1.0'
 __all__ = ['ARCHS', 'ArchCfg', 'RANetFeatures', 'resolve_arch']
+
+if find_spec('timm'):
+    from .residual_attention import RANet
+
+    __all__ += ['RANet']

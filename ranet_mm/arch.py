@@ -104,6 +104,16 @@ class ArchCfg:
         units = len(self.modules) + self.post_units
         return 3 * (2 * self.p + self.t) * sum(self.modules) + 3 * units + 2
 
+    def last_side(self, output_stride: int = 32) -> int:
+        """Side of the last map for an image of `img_size`, in pixels."""
+        side, total = -(-self.img_size // self.stem_stride), self.stem_stride
+        if self.stem_pool:
+            side, total = max(1, side // 2), total * 2
+        for stride in (*self.strides, *[self.post_stride] * bool(self.post_units)):
+            if total * stride <= output_stride:
+                side, total = -(-side // stride), total * stride
+        return side
+
     def channels(self, base: int) -> int:
         """`base` channels scaled by the width multiplier, a multiple of 8 where it is scaled."""
         return base if self.width == 1 else max(8, 8 * round(base * self.width / 8))

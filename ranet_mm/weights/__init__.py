@@ -1,0 +1,75 @@
+"""Trained weights that ship inside the package.
+
+Each is a safetensors file in this folder and a row of `index.json`: name and tag, as in
+`attention56_cifar.cifar10`, then `file`, `sha256` and fields of timm's pretrained configuration
+(`num_classes`, `mean`, `std`, ...) that differ from the variant's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+FOLDER = Path(__file__).parent
+
+
+def index(folder: str | Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """The rows of a folder's `index.json`, with `file` as a full path and lists as tuples."""
+    rows = json.loads(Path(folder, 'index.json').read_text(encoding='utf-8'))
+    for row in rows.values():
+        row.update({k: tuple(v) for k, v in row.items() if isinstance(v, list)})
+        row['file'] = str(Path(folder, row['file']))
+    return rows
+
+
+def verify(path: str | Path, sha256: str) -> None:
+    """Make sure that a file is the one that was published.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: Its SHA-256 is another.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'weights {str(path)!r} do not exist: install the package anew')
+    found = digest(path)
+    if found != sha256:
+        raise ValueError(
+            f'weights {str(path)!r} are damaged or were replaced: their SHA-256 is {found}, {sha256} was published'
+        )
+
+
+def digest(path: str | Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def plain_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of an OpenMMLab classifier under the keys of the timm model; others are left as they are."""
+    return {key.removeprefix('backbone.'): value for key, value in state.items()}
+
+
+def save(state: Mapping[str, Tensor], folder: str | Path, name: str, **fields: Any) -> Path:
+    """Write weights as safetensors and put their row into the folder's `index.json`.
+
+    Args:
+        state: Weights of a timm model or of an OpenMMLab classifier of ours.
+        folder: Where the file goes; `FOLDER` ships with the package.
+        name: Name and tag, as in `attention56_cifar.cifar10`.
+        **fields: The rest of the row: fields of timm's pretrained configuration.
+
+    Returns:
+        The file written.
+    """
+    from safetensors.torch import save_file
+
+    path, listing = Path(folder, f'{name}.safetensors'), Path(folder, 'index.json')
+    save_file({key: value.detach().cpu().contiguous() for key, value in plain_keys(state).items()}, path)
+    rows = json.loads(listing.read_text(encoding='utf-8')) if listing.is_file() else {}
+    rows[name] = dict(file=path.name, sha256=digest(path), **fields)
+    listing.write_text(json.dumps(rows, indent=2) + '\n', encoding='utf-8')
+    return path
