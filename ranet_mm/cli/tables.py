@@ -95,14 +95,14 @@ def results_table(root: Path, up: str = '') -> str:
 
 
 def _row_key(record: Record) -> tuple[str, ...]:
-    return record['name'], data_label(record), epochs(record), record['hardware'], command(record)
+    return record['config'], data_label(record), epochs(record), record['hardware'], command(record)
 
 
 def result_row(runs: Sequence[Record], up: str) -> tuple[str, ...]:
-    name, data, trained, hardware, line = _row_key(runs[0])
+    path, data, trained, hardware, line = _row_key(runs[0])
     minutes = statistics.mean(r['seconds'] for r in runs) / 60
     links = ', '.join(f'[seed {r["seed"]}]({up}{r["file"]})' for r in runs)
-    config = f'[{name}]({up}configs/ranet/{name}.py)'
+    config = f'[{Path(path).stem}]({up}{path})'
     return config, data, trained, accuracy(runs), f'{minutes:.1f} min, {hardware}', f'`{line}`', links
 
 
@@ -119,18 +119,18 @@ def epochs(record: Record) -> str:
 
 
 def command(record: Record) -> str:
-    """The command line that made a run; any seed but the config's own is for the reader to add."""
-    return record.get('command') or f'python tools/train.py configs/ranet/{record["name"]}.py'
+    """The command line that made a run, as recorded, or that of its config without options."""
+    return record.get('command') or f'python tools/train.py {record["config"]}'
 
 
 def data_label(record: Record) -> str:
     """What the images are; the JPEG copy of CIFAR-10 never goes by the name of the original."""
-    dataset = record['config']['train_dataloader']['dataset']
+    dataset = record['settings']['train_dataloader']['dataset']
     while 'dataset' in dataset:  # a wrapper
         dataset = dataset['dataset']
     kind = dataset['type'].rpartition('.')[2]
     if kind == 'ImageFolder':
-        return 'CIFAR-10 (JPEG copy)' if 'cifar10' in record['name'] else Path(dataset['root']).parent.name
+        return 'CIFAR-10 (JPEG copy)' if 'cifar10' in record['config'] else Path(dataset['root']).parent.name
     return {'CIFAR10': 'CIFAR-10', 'CIFAR100': 'CIFAR-100', 'Digits': 'Digits (scikit-learn)'}.get(kind, kind)
 
 
