@@ -11,6 +11,7 @@ custom_hooks = [
     dict(type='ranet_mm.ChannelsLastHook'),
     dict(type='ranet_mm.CheckpointGuardHook'),
     dict(type='ranet_mm.RecordHook'),
+    dict(type='ranet_mm.InterruptHook'),
     dict(type='ranet_mm.ProgressHook'),
 ]
 env_cfg = dict(

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.runner import Runner
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# Names that a config may leave out, besides the arguments of MMEngine's runner.
+OPTIONAL_FIELDS = ('compile', 'custom_imports', 'model_wrapper_cfg', 'runner_type', 'tta_model', 'tta_pipeline')
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line in one sentence, without the usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'error: {message} (--help lists the options)\n')
 
 
 def run(program: Callable[[argparse.Namespace], int | None], args: argparse.Namespace) -> int:
@@ -23,8 +37,8 @@ def run(program: Callable[[argparse.Namespace], int | None], args: argparse.Name
     """
     try:
         return program(args) or 0
-    except KeyboardInterrupt:
-        print('error: interrupted; go on with --resume', file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f'error: {interrupt or "interrupted"}', file=sys.stderr)
         return 130
     except Exception as error:
         if args.debug:
@@ -37,18 +51,18 @@ def sentence(error: Exception) -> str:
     """The message of an error as one line, without the wrapping that workers and registries add."""
     text = str(error).strip() or type(error).__name__
     if 'Traceback (most recent call last)' in text:  # raised in a data loader's worker
-        text = text.splitlines()[-1].split(': ', 1)[-1]
-    text = re.sub(r'^(class `\w+` in \S+?\.py: )+', '', text)
+        text = re.split(r'^[\w.]+: ', text, flags=re.MULTILINE)[-1]
+    text = re.sub(r'^(class `\w+` in \S+: )+', '', text)
     if isinstance(error, KeyError):
-        text = text.strip('\'"')
-    return ' '.join(text.split())
+        text = text.strip('\'"').split('. Please check')[0]
+    return ' '.join(text.split()).rstrip('.')
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Options that train and test share, named as in mmpretrain's tools."""
+    quiet_imports()
     from mmengine.config import DictAction
 
-    parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where logs and results go (work_dirs/<config name> by default)')
     parser.add_argument('--amp', action='store_true', help='mixed precision, in the format this device is fast at')
     parser.add_argument('--no-pin-memory', action='store_true', help='do not pin memory in data loaders')
@@ -58,10 +72,17 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
 
 
-def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    args = parser.parse_args(argv)
+def parse(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
+    try:
+        args = parser.parse_args(argv)
+    except ValueError:  # from mmengine's DictAction
+        parser.error('--cfg-options takes KEY=VALUE')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
+
+
+def is_main_process() -> bool:
+    return int(os.environ.get('RANK', 0)) == 0
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -69,31 +90,53 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: There is no such config file.
+        KeyError: An option changes a field that does not exist.
     """
-    quiet_imports()
     from mmengine.config import Config
 
     if not Path(args.config).is_file():
         raise FileNotFoundError(f'config file {args.config!r} does not exist')
-    cfg = Config.fromfile(args.config)
+    with contextlib.redirect_stdout(io.StringIO()):  # mmpretrain greets with what it could not import
+        cfg = Config.fromfile(args.config)
+        import mmpretrain.datasets  # noqa: F401
     cfg.launcher = args.launcher
     if args.cfg_options:
+        check_fields(args.cfg_options, cfg)
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir or not cfg.get('work_dir'):
         cfg.work_dir = args.work_dir or str(Path('work_dirs') / Path(args.config).stem)
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for name in LOADERS:
         if cfg.get(name):
             set_loader_defaults(cfg[name], not args.no_pin_memory)
     fit_device(cfg)
     return cfg
 
 
+def check_fields(options: dict, cfg: Config) -> None:
+    """MMEngine would add a misspelt field in silence.
+
+    Raises:
+        KeyError: The first name of an option is no field of a config.
+    """
+    import inspect
+
+    from mmengine.runner import Runner
+
+    known = {*cfg, *inspect.signature(Runner).parameters, *OPTIONAL_FIELDS}
+    for option in options:
+        if option.split('.')[0] not in known:
+            raise KeyError(
+                f'option {option!r} of --cfg-options is not known: the config has the fields {", ".join(sorted(cfg))}'
+            )
+
+
 def set_loader_defaults(loader: dict, pin_memory: bool) -> None:
-    """mmpretrain's defaults, where the config is silent; memory is pinned for a GPU alone."""
+    """mmpretrain's defaults, where the config is silent; no more workers than cores, pinning for a GPU alone."""
     import torch
 
+    loader['num_workers'] = min(loader.get('num_workers', 0), len(os.sched_getaffinity(0)))
     loader.setdefault('collate_fn', dict(type='default_collate'))
-    loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
+    loader['persistent_workers'] = loader.get('persistent_workers', True) and loader['num_workers'] > 0
     loader['pin_memory'] = loader.get('pin_memory', True) and pin_memory and torch.cuda.is_available()
 
 
@@ -112,9 +155,10 @@ def quiet_imports() -> None:
     warnings.filterwarnings('ignore', category=DeprecationWarning)
 
 
-def build_runner(cfg: Config):
-    """MMEngine's runner, or the one that the config names."""
+def build_runner(cfg: Config) -> Runner:
+    """The runner that the config names, or else the one that keeps the console short."""
     from mmengine.registry import RUNNERS
-    from mmengine.runner import Runner
+
+    from ..mm.runner import Runner
 
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

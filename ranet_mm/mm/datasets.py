@@ -43,15 +43,11 @@ class Digits(BaseDataset):
         from sklearn.model_selection import train_test_split
 
         digits = load_digits()
-        parts = train_test_split(
-            np.arange(len(digits.target)), test_size=360, random_state=0, stratify=digits.target
-        )
+        parts = train_test_split(np.arange(len(digits.target)), test_size=360, random_state=0, stratify=digits.target)
         chosen = np.sort(parts[self.SPLITS.index(self.split)])
         pixels = np.rint(digits.images[chosen] * (255 / 16)).astype(np.uint8)
         images = np.repeat(pixels.repeat(4, 1).repeat(4, 2)[..., None], 3, 3)
-        return [
-            dict(img=img, gt_label=int(label)) for img, label in zip(images, digits.target[chosen], strict=True)
-        ]
+        return [dict(img=img, gt_label=int(label)) for img, label in zip(images, digits.target[chosen], strict=True)]
 
 
 @DATASETS.register_module()
@@ -74,7 +70,7 @@ class ImageFolder(CustomDataset):
         folder = Path(os.path.expanduser(root))
         if not folder.is_dir():
             raise FileNotFoundError(
-                f'data folder {str(folder)!r} does not exist: set the dataset\'s `root` to a folder with one '
+                f"data folder {str(folder)!r} does not exist: set the dataset's `root` to a folder with one "
                 'subfolder of images for each class'
             )
         if holdout < 0 or holdout == 1:
@@ -92,7 +88,7 @@ class ImageFolder(CustomDataset):
             self._metainfo['classes'] = tuple(classes)
         elif set(classes) != set(self.CLASSES):
             raise ValueError(
-                f'class folders {classes} of {str(root)!r} are not allowed: the dataset\'s classes are '
+                f"class folders {classes} of {str(root)!r} are not allowed: the dataset's classes are "
                 f'{sorted(self.CLASSES)}'
             )
         return [sample for name in classes for sample in self._samples(root / name)]
@@ -101,8 +97,7 @@ class ImageFolder(CustomDataset):
         files = sorted(p for p in folder.rglob('*') if self.is_valid_file(p.name))
         if not files:
             raise ValueError(
-                f'class folder {str(folder)!r} has no images: files ending in {", ".join(self.extensions)} '
-                'are expected'
+                f'class folder {str(folder)!r} has no images: files ending in {", ".join(self.extensions)} are expected'
             )
         if self.holdout:
             files = [f for i, f in enumerate(files) if (i % self.holdout == 0) == self.held_out]

@@ -1,4 +1,4 @@
-"""Mixed precision on any device, and a training loop that resumes inside an epoch."""
+"""Mixed precision on any device."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import torch
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
 
-from ..registry import LOOPS, OPTIM_WRAPPERS
+from ..registry import OPTIM_WRAPPERS
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -57,21 +56,3 @@ def amp_dtype(device: str) -> torch.dtype:
     if device == 'cuda' and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     return torch.float16
-
-
-@LOOPS.register_module()
-class ResumableTrainLoop(EpochBasedTrainLoop):
-    """Epoch-based loop that, resumed from a checkpoint inside an epoch, goes on with the next batch.
-
-    MMEngine's own loop starts such an epoch again and runs past the planned iterations.
-    """
-
-    def run_epoch(self) -> None:
-        self.runner.call_hook('before_train_epoch')
-        self.runner.model.train()
-        done = self._iter - self._epoch * len(self.dataloader)
-        for idx, batch in enumerate(self.dataloader):
-            if idx >= done:
-                self.run_iter(idx, batch)
-        self.runner.call_hook('after_train_epoch')
-        self._epoch += 1

@@ -11,8 +11,6 @@ train_dataloader = dict(
     dataset=dict(_delete_=True, type=dataset_type, root=f'{data_root}/train', pipeline=train_pipeline)
 )
 val_dataloader = dict(
-    dataset=dict(
-        _delete_=True, type=dataset_type, root=f'{data_root}/test', test_mode=True, pipeline=test_pipeline
-    )
+    dataset=dict(_delete_=True, type=dataset_type, root=f'{data_root}/test', test_mode=True, pipeline=test_pipeline)
 )
 test_dataloader = val_dataloader

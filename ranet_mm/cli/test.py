@@ -1,0 +1,129 @@
+"""Evaluate a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import common
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = common.Parser(prog='test', description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    common.add_common_options(parser)
+    parser.add_argument('--out', metavar='FILE', help='write predictions (.pkl) or metrics (.json) to this file')
+    parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out writes, predictions by default')
+    parser.add_argument('--dump', metavar='FILE.pkl', help='write predictions to this file')
+    parser.add_argument('--tta', action='store_true', help='average the scores of each image and of its mirror image')
+    parser.add_argument('--show-dir', metavar='DIR', help='write the images with their predictions to this folder')
+    parser.add_argument('--interval', type=int, default=1, help='with --show-dir, draw every n-th image')
+    args = common.parse(parser, argv)
+    if args.out_item and not args.out:
+        parser.error('--out-item needs --out')
+    for option, path in (('--dump', args.dump), ('--out', None if args.out_item == 'metrics' else args.out)):
+        if path and not path.endswith(('.pkl', '.pickle')):
+            parser.error(f'{option} {path!r} is not allowed: predictions need a name that ends in .pkl')
+    return args
+
+
+def configure(args: argparse.Namespace) -> Config:
+    """The config with the command line's options applied.
+
+    Raises:
+        FileNotFoundError: The config file or the checkpoint does not exist.
+        ValueError: The checkpoint cannot be read, or the config has nothing to test on.
+    """
+    from ..mm.checkpoint import check_loadable
+
+    cfg = common.load_config(args)
+    if not cfg.get('test_dataloader'):
+        raise ValueError(f'config file {args.config!r} has no test_dataloader')
+    check_loadable(args.checkpoint)
+    cfg.load_from = args.checkpoint
+    if args.amp:
+        cfg.test_cfg.fp16 = fast_in_half()
+    if args.show_dir:
+        cfg.default_hooks.visualization = dict(
+            type='VisualizationHook', enable=True, out_dir=args.show_dir, interval=args.interval
+        )
+    if args.tta:
+        add_tta(cfg)
+    return cfg
+
+
+def fast_in_half() -> bool:
+    """Whether this device computes in 16 bits; says so where it does not."""
+    import torch
+    from mmengine.device import get_device
+
+    from ..mm.optim import amp_dtype
+
+    half = amp_dtype(get_device()) != torch.float32
+    if not half:
+        print('--amp: this CPU has no 16-bit arithmetic, evaluating in float32')
+    return half
+
+
+def add_tta(cfg: Config) -> None:
+    """Test-time augmentation of the config's own, or else flips, as in mmpretrain."""
+    cfg.setdefault('tta_model', dict(type='mmpretrain.AverageClsScoreTTA'))
+    if 'tta_pipeline' not in cfg:
+        *load, pack = deepcopy(cfg.test_dataloader.dataset.pipeline)
+        flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
+        cfg.tta_pipeline = [*load, dict(type='TestTimeAug', transforms=[flips, [pack]])]
+    cfg.model = dict(**cfg.tta_model, module=cfg.model)
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+
+
+def test(args: argparse.Namespace) -> int:
+    """Evaluate, then print one summary line and where things were written."""
+    cfg = configure(args)
+    from ..mm.progress import shown
+
+    runner = common.build_runner(cfg)
+    written = [path for path in (args.dump, args.out) if path]
+    predictions = [args.dump, None if args.out_item == 'metrics' else args.out]
+    add_dumps(runner, [path for path in predictions if path])
+    started = time.perf_counter()
+    metrics = runner.test()
+    seconds = time.perf_counter() - started
+    if common.is_main_process():
+        if args.out_item == 'metrics':
+            Path(args.out).write_text(json.dumps(metrics, indent=1, default=float) + '\n')
+        print(summary(runner, metrics, seconds))
+        print(f'Written to {", ".join([f"{shown(runner.log_dir)}/", *written])}')
+    return 0
+
+
+def add_dumps(runner: Runner, paths: Sequence[str]) -> None:
+    from mmengine.evaluator import DumpResults
+
+    for path in paths:
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=path))
+
+
+def summary(runner: Runner, metrics: dict[str, float], seconds: float) -> str:
+    """One line: scores, number of images, speed."""
+    from ..mm.progress import images_per_second, run_name, scores
+
+    images = len(runner.test_dataloader.dataset)
+    return (
+        f'Tested {run_name(runner)}: {scores(metrics)} on {images} images, '
+        f'{seconds:.0f} s at {images_per_second(images / seconds)}'
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    return common.run(test, args)

@@ -1,0 +1,60 @@
+"""MMEngine's runner with a short console."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+from typing import Any, TextIO
+
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner as MMEngineRunner
+
+from ..registry import RUNNERS
+
+
+@RUNNERS.register_module()
+class Runner(MMEngineRunner):
+    """Sends MMEngine's messages to the log file, and to the console only warnings, which leaves it to `ProgressHook`.
+
+    The work dir's copy of the config is written by `write_config` alone, once a run has proven to work.
+    """
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        for i, handler in enumerate(logger.handlers):
+            if type(handler) is logging.StreamHandler:
+                logger.handlers[i] = _Console(handler)
+        return logger
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
+        with contextlib.redirect_stdout(io.StringIO()):  # MMEngine prints where it loads from, whatever the level
+            return super().load_checkpoint(*args, **kwargs)
+
+    def dump_config(self) -> None:
+        """MMEngine calls this before anything is checked."""
+
+    def write_config(self) -> None:
+        """Write the config into the work dir."""
+        super().dump_config()
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    """Leave out what a user can do nothing about."""
+    return not any(text in record.getMessage() for text in ('deprecated', 'prefix is not set'))
+
+
+class _Console(logging.StreamHandler):
+    """Warnings to whatever standard error is at the time, so that they stand above a live progress bar."""
+
+    def __init__(self, replaced: logging.Handler) -> None:
+        logging.Handler.__init__(self, max(replaced.level, logging.WARNING))
+        self.setFormatter(replaced.formatter)
+        for log_filter in replaced.filters:
+            self.addFilter(log_filter)
+        self.addFilter(_matters)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
