@@ -1,9 +1,8 @@
 """The network as timm models: `timm.create_model('attention56')` after `import ranet_mm`.
 
 timm lists the models under this module's name: `timm.list_models(module='residual_attention')`.
+Annotations are not postponed here: TorchScript cannot read postponed ones in a network that torch.fx has traced.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
