@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 
-MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision>=0.21', 'rich', 'scikit-learn>=1.5']
+MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision>=0.22', 'rich', 'scikit-learn>=1.5']
 EXTRAS = {
     'timm': ['timm>=1.0.25', 'safetensors'],
     'mm': [*MM, 'onedl-mmpretrain>=1.3.6'],
@@ -64,7 +64,7 @@ setup(
     packages=find_packages(include=['ranet_mm', 'ranet_mm.*']),
     package_data={'ranet_mm': ['weights/*.safetensors', 'weights/*.json', 'weights/*.md']},
     include_package_data=False,
-    install_requires=['torch>=2.6'],
+    install_requires=['torch>=2.7'],
     extras_require=EXTRAS,
     cmdclass={'build_py': BuildWithMim},
     keywords='residual attention network, image classification, timm, OpenMMLab, PyTorch',

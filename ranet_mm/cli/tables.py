@@ -1,4 +1,4 @@
-"""Write the tables of the documents from the run records and the golden counts."""
+"""Write the tables of the documents from the run records, the golden counts and the model index."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 DOCUMENTS = ('README.md', 'configs/ranet/README.md')
 REGION = re.compile(r'(?P<open><!-- (?P<name>\w+):begin -->\n).*?(?P<close><!-- (?P=name):end -->)', re.DOTALL)
@@ -83,6 +85,19 @@ def model_row(name: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
     return (f'`{name}`', *counts, f'{size} x {size}', str(facts['num_classes']), features)
 
 
+def configs_table(root: Path, up: str = '') -> str:
+    """The configs that the model index lists, with their cost."""
+    index = yaml.safe_load((root / 'configs' / 'ranet' / 'metafile.yml').read_text(encoding='utf-8'))
+    rows = (config_row(model, up) for model in index['Models'])
+    return markdown(('Config', 'Data', 'Parameters:', 'MACs:'), rows)
+
+
+def config_row(model: Mapping[str, Any], up: str) -> tuple[str, ...]:
+    facts = model['Metadata']
+    config = f'[{model["Name"]}]({up}{model["Config"]})'
+    return config, facts['Training Data'], f'{facts["Parameters"]:,}', f'{facts["FLOPs"]:,}'
+
+
 def results_table(root: Path, up: str = '') -> str:
     """One row for the runs that differ by seed alone: accuracy of the last epoch, cost, command and records."""
     files = sorted((root / 'results').glob('*.json'))
@@ -134,7 +149,7 @@ def data_label(record: Record) -> str:
     return {'CIFAR10': 'CIFAR-10', 'CIFAR100': 'CIFAR-100', 'Digits': 'Digits (scikit-learn)'}.get(kind, kind)
 
 
-TABLES = dict(results=results_table, models=models_table)
+TABLES = dict(results=results_table, models=models_table, configs=configs_table)
 
 
 if __name__ == '__main__':
