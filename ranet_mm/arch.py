@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from .compat import COMPAT
 from .layers import ATTENTION, LEARNING, UNITS, UPSAMPLE
 
 
@@ -39,6 +40,7 @@ class ArchCfg:
         upsample: How masks are enlarged, a key of `layers.UPSAMPLE`.
         width: Multiplier of every channel count; results are rounded to multiples of 8.
         flatten: End by flattening the last map instead of pooling it, which fixes the input size.
+        compat: Graph of another implementation to follow, for its weights: a key of `compat.COMPAT`.
         img_size: Native input size in pixels; other sizes are allowed.
     """
 
@@ -64,6 +66,7 @@ class ArchCfg:
     upsample: str = 'bilinear'
     width: float = 1.0
     flatten: bool = False
+    compat: str | None = None
     img_size: int = 224
 
     def __post_init__(self) -> None:
@@ -79,8 +82,12 @@ class ArchCfg:
             self._check_length('unit', len(self.modules) + bool(self.post_units))
         if self.mask == 'local' and any(self.mask_pools):
             raise ValueError(
-                f'mask_pools={self.mask_pools!r} is not allowed with mask=\'local\', which has no pooling: it must '
+                f"mask_pools={self.mask_pools!r} is not allowed with mask='local', which has no pooling: it must "
                 f'be {(0,) * len(self.modules)!r}'
+            )
+        if self.mask == 'local' and self.compat:
+            raise ValueError(
+                f"compat={self.compat!r} is not allowed with mask='local', which adds nothing: leave it out"
             )
 
     def _check_length(self, name: str, stages: int) -> None:
@@ -99,10 +106,11 @@ class ArchCfg:
         """Weighted layers along the trunk, the number in the network's name (paper section 4.1).
 
         3(2p+t) for each attention module, 3 for each residual unit outside, 1 for the stem and 1 for
-        the classifier.
+        the classifier. Gluon-CV's modules have one unit after the merge, whatever p is.
         """
+        after = 1 if self.compat == 'gluoncv' else self.p
         units = len(self.modules) + self.post_units
-        return 3 * (2 * self.p + self.t) * sum(self.modules) + 3 * units + 2
+        return 3 * (self.p + self.t + after) * sum(self.modules) + 3 * units + 2
 
     def last_side(self, output_stride: int = 32) -> int:
         """Side of the last map for an image of `img_size`, in pixels."""
@@ -126,9 +134,10 @@ _LEAST = dict(
 )  # fmt: skip
 
 # The tables themselves, so that a row added to one is allowed at once.
-_ALLOWED = dict(
-    unit=UNITS, attention=ATTENTION, learning=LEARNING, mask=('encoder_decoder', 'local'), upsample=UPSAMPLE
-)
+_ALLOWED: dict[str, Iterable[Any]] = dict(
+    unit=UNITS, attention=ATTENTION, learning=LEARNING, mask=('encoder_decoder', 'local'), upsample=UPSAMPLE,
+    compat=COMPAT,
+)  # fmt: skip
 
 
 def _check_at_least(name: str, value: Any, least: int) -> None:
@@ -137,10 +146,10 @@ def _check_at_least(name: str, value: Any, least: int) -> None:
         raise ValueError(f'{name}={value!r} is not allowed: it must be a whole number, {least} or more')
 
 
-def _check_one_of(name: str, value: Any, allowed: Iterable[str]) -> None:
+def _check_one_of(name: str, value: Any, allowed: Iterable[Any]) -> None:
     entries = value if isinstance(value, tuple) else (value,)
     if not entries or any(v not in allowed for v in entries):
-        raise ValueError(f'{name}={value!r} is not allowed: it must be one of {", ".join(allowed)}')
+        raise ValueError(f'{name}={value!r} is not allowed: it must be one of {", ".join(map(str, allowed))}')
 
 
 # CIFAR layout: a 3x3 stem without pooling, and a post stage that keeps the 8x8 map, so that the

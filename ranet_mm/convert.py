@@ -33,7 +33,7 @@ def shapes_of(cfg: ArchCfg, num_classes: int) -> dict[str, Shape]:
     with torch.device('meta'):
         net = RANetFeatures(cfg)
     shapes = {key: value.shape for key, value in net.state_dict().items() if not key.endswith(COUNTER)}
-    side = cfg.img_size // net.feature_info[-1]['reduction'] if cfg.flatten else 1
+    side = cfg.last_side() if cfg.flatten else 1
     return {
         **shapes,
         'head.fc.weight': (num_classes, net.num_features * side**2),

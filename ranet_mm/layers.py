@@ -300,6 +300,8 @@ class Hourglass(nn.Module):
     2r units stand alone, at the input's size.
     """
 
+    pool_layer = MaxPool
+
     def __init__(
         self,
         unit: UnitLayer,
@@ -309,10 +311,10 @@ class Hourglass(nn.Module):
         upsample: Callable[[int], nn.Module] = UPSAMPLE['bilinear'],
     ) -> None:
         super().__init__()
-        self.pool = MaxPool() if pools > 0 else None
+        self.pool = self.pool_layer() if pools > 0 else None
         self.down = units(unit, chs, r)
         self.skip = unit(chs) if pools > 1 else None
-        self.inner = Hourglass(unit, chs, pools - 1, r, upsample) if pools > 1 else None
+        self.inner = type(self)(unit, chs, pools - 1, r, upsample) if pools > 1 else None
         self.up = units(unit, chs, r)
         self.resize = upsample(chs) if pools > 0 else None
 
@@ -373,7 +375,9 @@ class SoftMaskBranch(nn.Module):
         self.attention = attention
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.hourglass(x)
+        return self.head(self.hourglass(x))
+
+    def head(self, h: Tensor) -> Tensor:
         if self.norm1 is not None:
             h = self.act(self.norm1(h))
         h = self.conv2(self.act(self.norm2(self.conv1(h))))

@@ -12,17 +12,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .arch import ArchCfg, resolve_arch
+from .compat import COMPAT
 from .layers import (
     ATTENTION,
     LEARNING,
     UNITS,
     UPSAMPLE,
     ActLayer,
-    AttentionModule,
-    Hourglass,
-    MaxPool,
     NormLayer,
-    SoftMaskBranch,
     Unit,
     conv,
     units,
@@ -131,7 +128,7 @@ class _StageBuilder:
         if output_stride not in (8, 16, 32):
             raise ValueError(f'output_stride={output_stride!r} is not allowed: it must be 8, 16 or 32')
         self.cfg, self.output_stride, self.drop_path_rate = cfg, output_stride, drop_path_rate
-        self.layers = dict(norm_layer=norm_layer, act_layer=act_layer)
+        self.layers, self.parts = dict(norm_layer=norm_layer, act_layer=act_layer), COMPAT[cfg.compat]
         self.chs, self.stride, self.dilation, self.blocks = 0, 1, 1, 0
         self.total_blocks = sum(cfg.modules) + len(cfg.modules) + cfg.post_units
         self.feature_info: list[dict[str, Any]] = []
@@ -146,7 +143,7 @@ class _StageBuilder:
         )
         self._record('stem.act')
         if cfg.stem_pool:
-            stem['pool'] = MaxPool()
+            stem['pool'] = self.parts.pool()
             self.stride *= 2
         return nn.Sequential(stem)
 
@@ -172,15 +169,15 @@ class _StageBuilder:
         self.chs, self.stride = chs, self.stride * stride
         return unit
 
-    def _attention(self, kind: type[Unit], pools: int) -> AttentionModule:
+    def _attention(self, kind: type[Unit], pools: int) -> nn.Module:
         cfg, plain = self.cfg, self._unit(kind, 0.0)
         if cfg.mask == 'local':
             body = units(plain, self.chs, 3)
         else:
-            body = Hourglass(plain, self.chs, pools, cfg.r, UPSAMPLE[cfg.upsample])
-        mask = SoftMaskBranch(body, self.chs, kind.preact, ATTENTION[cfg.attention], **self.layers)
+            body = self.parts.hourglass(plain, self.chs, pools, cfg.r, UPSAMPLE[cfg.upsample])
+        mask = self.parts.mask(body, self.chs, kind.preact, ATTENTION[cfg.attention], **self.layers)
         unit = self._unit(kind, self._next_drop_path())
-        return AttentionModule(unit, self.chs, mask, cfg.p, cfg.t, LEARNING[cfg.learning])
+        return self.parts.module(unit, self.chs, mask, cfg.p, cfg.t, LEARNING[cfg.learning])
 
     def _unit(self, kind: type[Unit], drop_path: float) -> partial[Unit]:
         return partial(
