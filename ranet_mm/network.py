@@ -81,8 +81,16 @@ class RANetFeatures(nn.Module):
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """(N, in_chans, H, W) -> the raw output of each stage."""
+        return self._forward_parts(x)[1:]
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(N, in_chans, H, W) -> (N, num_features, H / stride, W / stride), normalized and activated."""
+        return self.act(self.norm(self._forward_parts(x)[-1]))
+
+    def _forward_parts(self, x: Tensor) -> list[Tensor]:
+        """The outputs of the stem and of each stage."""
         x = self.stem(self._checked(x))
-        outs = []
+        outs = [x]
         for stage in self.stages:
             if self.grad_checkpointing and not torch.jit.is_scripting():
                 x = checkpoint(stage, x, use_reentrant=False)
@@ -90,10 +98,6 @@ class RANetFeatures(nn.Module):
                 x = stage(x)
             outs.append(x)
         return outs
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(N, in_chans, H, W) -> (N, num_features, H / stride, W / stride), normalized and activated."""
-        return self.act(self.norm(self.forward_stages(x)[-1]))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_features(x)

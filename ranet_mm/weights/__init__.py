@@ -18,8 +18,9 @@ from torch import Tensor
 FOLDER = Path(__file__).parent
 
 
-def index(folder: str | Path = FOLDER) -> dict[str, dict[str, Any]]:
-    """The rows of a folder's `index.json`, with `file` as a full path and lists as tuples."""
+def index(folder: str | Path | None = None) -> dict[str, dict[str, Any]]:
+    """The rows of a folder's `index.json` (`FOLDER` where left out), `file` as a full path and lists as tuples."""
+    folder = FOLDER if folder is None else folder
     rows = json.loads(Path(folder, 'index.json').read_text(encoding='utf-8'))
     for row in rows.values():
         row.update({k: tuple(v) for k, v in row.items() if isinstance(v, list)})
