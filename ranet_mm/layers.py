@@ -283,7 +283,9 @@ class TransposedConv(nn.Module):
         self.conv = nn.ConvTranspose2d(chs, chs, 4, 2, 1, output_padding=1, bias=False)
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
-        return self.conv(x)[..., : like.shape[-2], : like.shape[-1]]
+        x = self.conv(x)
+        # A slice would tie an exported graph to sizes that need a cut; negative padding cuts without asking.
+        return F.pad(x, (0, like.shape[-1] - x.shape[-1], 0, like.shape[-2] - x.shape[-2]))
 
 
 UPSAMPLE: dict[str, Callable[[int], nn.Module]] = {
