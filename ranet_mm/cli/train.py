@@ -82,16 +82,19 @@ def train(args: argparse.Namespace) -> int:
 
 def summary(folder: Path) -> str:
     """One line from the run's record, and where things were written."""
+    from ..mm.progress import images_per_second, scores
+
     record = folder / 'record.json'
     where = f'Written to {folder}/: checkpoints, logs, record.json'
     if not record.is_file():
         return where
     run = json.loads(record.read_text())
     last = run['curve'][-1]
-    scores = ''.join(f', {k} {v:.2f}' for k, v in last.items() if k not in ('epoch', 'loss', 'lr', 'seconds'))
+    metrics = {k: v for k, v in last.items() if k not in ('epoch', 'loss', 'lr', 'seconds')}
+    parts = [f'epoch {last["epoch"]}', f'loss {last["loss"]:.4f}', scores(metrics)]
     return (
-        f'Trained {run["name"]}: epoch {last["epoch"]}, loss {last["loss"]:.4f}{scores}, '
-        f'{run["seconds"]:.0f} s at {run["images_per_second"]:.1f} images/s\n{where}'
+        f'Trained {run["name"]}: {", ".join(filter(None, parts))}, {run["seconds"]:.0f} s at '
+        f'{images_per_second(run["images_per_second"])}\n{where}'
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -65,6 +66,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not weights_of(checkpoint):
         raise ValueError(f'checkpoint {str(path)!r} holds no weights')
     return checkpoint
+
+
+def _reason(error: Exception) -> str:
+    unsafe = re.search(r'GLOBAL ([\w.]+) was not an allowed', str(error))
+    return f'it holds {unsafe[1]}, which is not safe to load' if unsafe else 'it is damaged or no checkpoint'
 
 
 def weights_of(checkpoint: Mapping) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,24 @@ from PIL import Image
 from ..registry import DATASETS, TRANSFORMS
 
 
+class HoldOut:
+    """Chooses the k-th, 2k-th, ... sample of each class (`held_out`), or the others; with k = 0, all.
+
+    Raises:
+        ValueError: k is 1 or negative, or nothing is set apart to choose.
+    """
+
+    def __init__(self, k: int, held_out: bool) -> None:
+        if k < 0 or k == 1:
+            raise ValueError(f'holdout={k!r} is not allowed: it must be 0, or 2 or more')
+        if held_out and not k:
+            raise ValueError('held_out=True is not allowed with holdout=0, which sets nothing apart')
+        self.k, self.held_out = k, held_out
+
+    def __call__(self, samples: Sequence) -> list:
+        return [s for i, s in enumerate(samples, 1) if not self.k or (i % self.k == 0) == self.held_out]
+
+
 @DATASETS.register_module()
 class Digits(BaseDataset):
     """1,797 real handwritten digits that ship inside scikit-learn; nothing is downloaded.
@@ -23,19 +42,21 @@ class Digits(BaseDataset):
 
     Args:
         split: `train` or `test`.
+        holdout: As in `ImageFolder`.
+        held_out: As in `ImageFolder`.
         **kwargs: Arguments of mmpretrain's `BaseDataset`, `pipeline` among them.
 
     Raises:
-        ValueError: `split` is not known.
+        ValueError: `split` or `holdout` is not allowed.
     """
 
     METAINFO = dict(classes=tuple('0123456789'))
     SPLITS = ('train', 'test')
 
-    def __init__(self, split: str = 'train', **kwargs: Any) -> None:
+    def __init__(self, split: str = 'train', holdout: int = 0, held_out: bool = False, **kwargs: Any) -> None:
         if split not in self.SPLITS:
             raise ValueError(f'split={split!r} is not allowed: it must be one of {", ".join(self.SPLITS)}')
-        self.split = split
+        self.split, self.part = split, HoldOut(holdout, held_out)
         super().__init__(ann_file='', **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -44,7 +65,8 @@ class Digits(BaseDataset):
 
         digits = load_digits()
         parts = train_test_split(np.arange(len(digits.target)), test_size=360, random_state=0, stratify=digits.target)
-        chosen = np.sort(parts[self.SPLITS.index(self.split)])
+        split = np.sort(parts[self.SPLITS.index(self.split)])
+        chosen = np.sort([i for label in range(10) for i in self.part(split[digits.target[split] == label])])
         pixels = np.rint(digits.images[chosen] * (255 / 16)).astype(np.uint8)
         images = np.repeat(pixels.repeat(4, 1).repeat(4, 2)[..., None], 3, 3)
         return [dict(img=img, gt_label=int(label)) for img, label in zip(images, digits.target[chosen], strict=True)]
@@ -73,9 +95,7 @@ class ImageFolder(CustomDataset):
                 f"data folder {str(folder)!r} does not exist: set the dataset's `root` to a folder with one "
                 'subfolder of images for each class'
             )
-        if holdout < 0 or holdout == 1:
-            raise ValueError(f'holdout={holdout!r} is not allowed: it must be 0, or 2 or more')
-        self.holdout, self.held_out = holdout, held_out
+        self.part = HoldOut(holdout, held_out)
         kwargs.pop('data_root', None)
         super().__init__(data_root=str(folder), **kwargs)
 
@@ -99,10 +119,8 @@ class ImageFolder(CustomDataset):
             raise ValueError(
                 f'class folder {str(folder)!r} has no images: files ending in {", ".join(self.extensions)} are expected'
             )
-        if self.holdout:
-            files = [f for i, f in enumerate(files) if (i % self.holdout == 0) == self.held_out]
         label = self.class_to_idx[folder.name]
-        return [dict(img_path=str(f), gt_label=label) for f in files]
+        return [dict(img_path=str(f), gt_label=label) for f in self.part(files)]
 
 
 @TRANSFORMS.register_module()
@@ -117,7 +135,7 @@ class LoadImage(BaseTransform):
         path = results['img_path']
         try:
             with Image.open(path) as file:
-                img = np.asarray(file.convert('RGB'))
+                img = np.array(file.convert('RGB'))
         except OSError as error:
             raise ValueError(f'image {path!r} cannot be read whole: {error}') from error
         results.update(img=img, img_shape=img.shape[:2], ori_shape=img.shape[:2])

@@ -191,6 +191,7 @@ def _git(*args: str) -> str | None:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that make the result."""
     found = {d.name.lower(): d.version for d in metadata.distributions()}
+    found['torch'] = torch.__version__  # tells the build
     return dict(python=platform.python_version(), **{n: found[n] for n in PACKAGES if n in found})
 
 

@@ -1,0 +1,58 @@
+"""A tiny run: 2 x 6 images, a network of 1/8 of the width, seconds on a CPU."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+NUMBERS = itertools.count()
+CONFIG = """
+_base_ = {base!r}
+model = dict(
+    backbone=dict(width=0.125, stem_pool=True, stem_stride=2),
+    head=dict(num_classes=2, in_channels=128),
+    data_preprocessor=dict(num_classes=2),
+)
+data_preprocessor = dict(num_classes=2)
+train_dataloader = dict(batch_size=2, num_workers=0, dataset=dict(root={root!r} + '/train'))
+val_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(root={root!r} + '/test'))
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=2)
+default_hooks = dict(checkpoint=dict(save_best=None))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch, tmp_path):
+    """Tests run in their own folder, in one process."""
+    monkeypatch.chdir(tmp_path)
+    for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE'):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of noise images: {train,test}/{cat,dog}/0..5.png; the dogs are brighter."""
+    generator = np.random.default_rng(0)
+    for split, (label, name), number in itertools.product(('train', 'test'), enumerate(('cat', 'dog')), range(6)):
+        pixels = generator.integers(0, 128, (32, 32, 3)) + 120 * label
+        path = tmp_path / 'images' / split / name / f'{number}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return tmp_path / 'images'
+
+
+@pytest.fixture
+def write_config(tmp_path, images):
+    """Writes a config file for the images, with more lines at its end, and returns its path."""
+
+    def write(more=''):
+        base = str(ROOT / 'configs/ranet/att56_cifar10-folder.py')
+        path = tmp_path / f'tiny{next(NUMBERS)}.py'  # MMEngine keeps loggers and message hubs by name and second
+        path.write_text(CONFIG.format(base=base, root=str(images)) + more)
+        return str(path)
+
+    return write
