@@ -159,6 +159,13 @@ _CIFAR = ArchCfg(
     stem_width=32, stem_kernel=3, stem_stride=1, stem_pool=False, img_size=32,
 )  # fmt: skip
 
+# A reconstruction: the paper gives no more than the units' kind, 31.9M parameters and 6.3 GFLOPs at 299 px.
+# Strides put Inception-ResNet's A, B and C units on its grids of about 37, 19 and 10 pixels.
+_INCEPTION = ArchCfg(
+    unit=('inception_a', 'inception_b', 'inception_c', 'inception_c'), strides=(2, 2, 2),
+    widths=(384, 960, 1280), post_width=1792, post_stride=1, img_size=299,
+)  # fmt: skip
+
 _TABLE1 = replace(_CIFAR, post_units=0, flatten=True)  # the report's Table 1 to the letter
 _DEEPEST = dict(p=2, t=4, r=3)  # paper Table 6, Attention-452
 
@@ -173,6 +180,7 @@ ARCHS: dict[str, ArchCfg] = {
     'attention452': ArchCfg(modules=(5, 6, 7), **_DEEPEST),
     'attentionnext56': ArchCfg(unit='resnext'),
     'attentionnext92': ArchCfg(unit='resnext', modules=(1, 2, 3)),
+    'attentioninception56': _INCEPTION,
     'attention56_cifar': _CIFAR,
     'attention92_cifar': replace(_CIFAR, modules=(1, 2, 3)),
     'attention128_cifar': replace(_CIFAR, modules=(3, 3, 3)),
