@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..arch import ArchCfg
+from ..layers import ActLayer, NormLayer
 from ..network import RANetFeatures
 from ..registry import MODELS
 
@@ -117,7 +118,7 @@ def _checked_indices(out_indices: Sequence[int], stages: int) -> tuple[int, ...]
     return tuple(i % stages for i in out_indices)
 
 
-def _norm_layer(cfg: Mapping[str, Any] | None) -> partial:
+def _norm_layer(cfg: Mapping[str, Any] | None) -> NormLayer:
     if cfg is None:
         return nn.BatchNorm2d
     from mmcv.cnn import build_norm_layer
@@ -125,7 +126,7 @@ def _norm_layer(cfg: Mapping[str, Any] | None) -> partial:
     return lambda chs: build_norm_layer(dict(cfg), chs)[1]
 
 
-def _act_layer(cfg: Mapping[str, Any] | None) -> partial:
+def _act_layer(cfg: Mapping[str, Any] | None) -> ActLayer:
     if cfg is None:
         return partial(nn.ReLU, inplace=True)
     from mmcv.cnn import build_activation_layer

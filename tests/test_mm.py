@@ -1,0 +1,251 @@
+"""The OpenMMLab plug: backbone, neck and head."""
+
+import subprocess
+import sys
+from dataclasses import fields
+from importlib.util import find_spec
+
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip('mmpretrain')
+
+from mmpretrain.registry import MODELS
+
+from ranet_mm import ArchCfg, resolve_arch
+from ranet_mm.mm.backbone import ResidualAttentionNet
+from ranet_mm.mm.checkpoint import mismatches
+from ranet_mm.mm.head import ResidualAttentionHead
+from ranet_mm.mm.neck import ResidualAttentionNeck
+from ranet_mm.mm.optim import AutoAmpOptimWrapper, AutocastOptimWrapper
+
+SMALL = dict(arch='attention56_cifar', width=0.125, stem_pool=True)
+SHAPES = [(2, 16, 16, 16), (2, 32, 8, 8), (2, 64, 4, 4), (2, 128, 4, 4)]
+
+
+def small(**options):
+    torch.manual_seed(0)
+    return ResidualAttentionNet(**{**SMALL, **options})
+
+
+def image(size=32, channels=3):
+    return torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0))
+
+
+class TestOutputs:
+    @pytest.mark.parametrize('indices', [(0, 1, 2, 3), (-1,), (2, -4), (3,)])
+    def test_out_indices(self, indices):
+        maps = small(out_indices=indices).eval()(image())
+        assert isinstance(maps, tuple)
+        assert [tuple(m.shape) for m in maps] == [SHAPES[i] for i in indices]
+
+    def test_last_map_is_the_classifiers_and_the_others_are_raw(self):
+        model = small(out_indices=(0, 1, 2, 3)).eval()
+        maps, raw = model(image()), model.forward_stages(image())
+        assert all(torch.equal(maps[i], raw[i]) for i in range(3))
+        assert torch.equal(maps[3], model.forward_features(image()))
+        assert maps[3].min() >= 0 > raw[3].min()
+
+    @pytest.mark.parametrize('indices', [(4,), (-5,), ()])
+    def test_indices_out_of_range_are_refused(self, indices):
+        with pytest.raises(ValueError, match=r'out_indices=.* each must be from -4 to 3'):
+            small(out_indices=indices)
+
+    def test_input_of_other_channels(self):
+        assert small(in_channels=5).eval()(image(33, 5))[0].shape[0] == 2
+        with pytest.raises(ValueError, match=r'\(N, 3, H, W\) is expected'):
+            small()(image(32, 5))
+
+
+class TestFreezing:
+    @pytest.mark.parametrize('frozen', [-1, 0, 2, 4])
+    def test_frozen_stages_keep_weights_and_statistics(self, frozen):
+        model = small(frozen_stages=frozen).train()
+        parts = [model.stem, *model.stages]
+        before = [{k: v.clone() for k, v in part.state_dict().items()} for part in parts]
+        model(image())[0].sum().backward()
+        for i, (part, old) in enumerate(zip(parts, before, strict=True)):
+            is_frozen = i <= frozen
+            assert all((p.grad is None) == is_frozen for p in part.parameters())
+            statistics = [k for k in old if k.endswith('running_mean')]
+            assert all(torch.equal(part.state_dict()[k], old[k]) == is_frozen for k in statistics)
+        assert model.norm.weight.requires_grad == (frozen < 4)
+
+    def test_out_of_range_is_refused(self):
+        with pytest.raises(ValueError, match='frozen_stages=5 is not allowed: it must be from -1 to 4'):
+            small(frozen_stages=5)
+
+    def test_norm_eval_fixes_statistics_but_trains_weights(self):
+        model = small(norm_eval=True).train()
+        assert model.training
+        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        assert not any(norm.training for norm in norms)
+        assert all(norm.weight.requires_grad for norm in norms)
+
+    def test_train_and_eval_return_the_model(self):
+        model = small()
+        assert model.train() is model
+        assert model.eval() is model
+        assert not any(m.training for m in model.modules())
+
+
+def test_every_parameter_gets_a_gradient():
+    model = small().train()
+    model(image())[0].square().sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_checkpointing_changes_neither_outputs_nor_gradients():
+    models = [small(with_cp=with_cp).train() for with_cp in (False, True)]
+    for model in models:
+        model(image())[0].square().sum().backward()
+    for a, b in zip(*(m.parameters() for m in models), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+    # The recomputation updates moving statistics once more, so they are left out.
+    assert torch.equal(*(m.train()(image())[0] for m in models))
+
+
+class TestOptions:
+    CHANGES = dict(
+        modules=(2, 1, 1), widths=(64, 256, 512), strides=(2, 2, 2), mask_pools=(1, 1, 1), post_width=512, post_units=2,
+        post_stride=2, stem_width=64, stem_kernel=5, stem_stride=2, stem_pool=False, p=2, t=1, r=2, unit='type2',
+        always_project=True, attention='channel', learning='naive', mask='local', upsample='nearest', width=0.25,
+        flatten=True, compat='tengshaofeng', img_size=64,
+    )  # fmt: skip
+    NEEDS = dict(mask=dict(mask_pools=(0, 0, 0)))
+    # Of these, a backbone passes on what a classifier or a table of models reads.
+    WITHOUT_EFFECT = ('flatten', 'img_size')
+
+    def test_every_field_is_tried(self):
+        assert set(self.CHANGES) == {f.name for f in fields(ArchCfg)}
+
+    @pytest.mark.parametrize('name', CHANGES)
+    def test_field_reaches_the_network(self, name):
+        needed = self.NEEDS.get(name, {})
+        model, plain = small(**needed, **{name: self.CHANGES[name]}).eval(), small(**needed).eval()
+        assert getattr(model.arch, name) == self.CHANGES[name] != getattr(plain.arch, name)
+        if name not in self.WITHOUT_EFFECT:
+            assert differ(model, plain)
+
+    def test_arch_as_a_mapping(self):
+        assert small(arch=dict(base='attention92_cifar', p=2)).arch == resolve_arch(
+            'attention92_cifar', p=2, width=0.125, stem_pool=True
+        )
+
+    def test_unknown_option(self):
+        with pytest.raises(TypeError, match="'depht' is not an option of the network: allowed are modules"):
+            small(depht=3)
+
+    def test_norm_and_activation(self):
+        model = small(norm_cfg=dict(type='GN', num_groups=4), act_cfg=dict(type='GELU'))
+        kinds = {type(m) for m in model.modules()}
+        assert {nn.GroupNorm, nn.GELU} <= kinds
+        assert not {nn.BatchNorm2d, nn.ReLU} & kinds
+
+    def test_frozen_norm(self):
+        model = small(norm_cfg=dict(type='BN', requires_grad=False))
+        assert not model.norm.weight.requires_grad
+        assert model.stem.conv.weight.requires_grad
+
+    def test_pretrained(self, tmp_path):
+        source = small(arch='attention56_cifar')
+        torch.save({f'backbone.{k}': v + 1 for k, v in source.state_dict().items()}, tmp_path / 'w.pth')
+        model = small(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'w.pth'), prefix='backbone.'))
+        model.init_weights()
+        assert torch.equal(model.stem.conv.weight, source.stem.conv.weight + 1)
+
+    def test_initialization_is_not_repeated(self):
+        model = small()
+        before = model.stem.conv.weight.clone()
+        model.init_weights()
+        assert torch.equal(model.stem.conv.weight, before)
+
+
+def differ(a, b):
+    """Whether two networks have other weights or, with equal weights, other outputs."""
+    if mismatches(a.state_dict(), b.state_dict()):
+        return True
+    a.load_state_dict(b.state_dict())
+    x, y = a(image())[0], b(image())[0]
+    return x.shape != y.shape or not torch.equal(x, y)
+
+
+class TestNeckAndHead:
+    def test_average_and_flatten(self):
+        maps = (torch.arange(24.0).view(2, 3, 2, 2),)
+        assert torch.equal(ResidualAttentionNeck()(maps)[0], maps[0].mean((2, 3)))
+        assert ResidualAttentionNeck('flatten')(maps)[0].shape == (2, 12)
+        with pytest.raises(ValueError, match="mode='max' is not allowed: it must be one of avg, flatten"):
+            ResidualAttentionNeck('max')
+
+    def test_dropout_is_for_training(self):
+        head = ResidualAttentionHead(3, 64, dropout=0.5)
+        features = (torch.ones(2, 64),)
+        assert not torch.equal(head.train()(features), head(features))
+        assert torch.equal(head.eval()(features), head.fc(features[0]))
+        with pytest.raises(ValueError, match='dropout=1 is not allowed'):
+            ResidualAttentionHead(3, 64, dropout=1)
+
+    @pytest.mark.parametrize('loss', [dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=3),
+                                      dict(type='FocalLoss'), dict(type='CrossEntropyLoss')])  # fmt: skip
+    def test_any_loss_of_mmpretrain(self, loss):
+        from mmpretrain.structures import DataSample
+
+        classifier = build_classifier(loss=loss)
+        samples = [DataSample().set_gt_label(label) for label in (0, 2)]
+        value = classifier(image(), samples, mode='loss')['loss']
+        value.backward()
+        assert value.isfinite()
+        assert classifier.head.fc.weight.grad.any()
+
+    def test_keys(self):
+        keys = set(build_classifier().state_dict())
+        assert keys == {f'backbone.{k}' for k in small().state_dict()} | {'head.fc.weight', 'head.fc.bias'}
+
+
+def build_classifier(**head):
+    return MODELS.build(
+        dict(
+            type='ImageClassifier',
+            backbone=dict(type='ranet_mm.ResidualAttentionNet', **SMALL),
+            neck=dict(type='ranet_mm.ResidualAttentionNeck'),
+            head=dict(type='ranet_mm.ResidualAttentionHead', num_classes=3, in_channels=128, **head),
+        )
+    )
+
+
+@pytest.mark.parametrize('library', ['mmpretrain', 'mmseg', 'mmdet'])
+def test_builds_in_other_libraries_without_custom_imports(library):
+    if find_spec(library) is None:
+        pytest.skip(f'{library} is not installed')
+    if library == 'mmdet' and find_spec('mmcv._ext') is None:
+        pytest.skip('mmdet needs the compiled operators of mmcv, and this mmcv has none')
+    code = (
+        f'from {library}.registry import MODELS\n'
+        f'from {library}.utils import register_all_modules\n'
+        'register_all_modules()\n'
+        "net = MODELS.build(dict(type='ranet_mm.ResidualAttentionNet', arch='attention56_cifar', width=0.125))\n"
+        'print(type(net).__module__)\n'
+    )
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ['ranet_mm.mm.backbone'], done.stderr
+
+
+class TestMixedPrecision:
+    def optimizer(self):
+        return torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)
+
+    @pytest.mark.parametrize(('native', 'dtype'), [(True, torch.bfloat16), (False, None)])
+    def test_choice_on_a_cpu(self, monkeypatch, native, dtype):
+        monkeypatch.setattr('ranet_mm.mm.optim.get_device', lambda: 'cpu')
+        monkeypatch.setattr('torch.ops.mkldnn._is_mkldnn_bf16_supported', lambda: native)
+        wrapper = AutoAmpOptimWrapper(optimizer=self.optimizer())
+        assert getattr(wrapper, 'dtype', None) == dtype
+
+    def test_autocast_computes_in_its_type(self):
+        wrapper = AutocastOptimWrapper(optimizer=self.optimizer(), dtype=torch.bfloat16)
+        layer = nn.Linear(2, 2)
+        with wrapper.optim_context(layer):
+            assert layer(torch.ones(1, 2)).dtype == torch.bfloat16
+        assert layer(torch.ones(1, 2)).dtype == torch.float32
