@@ -10,12 +10,14 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 
 MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision>=0.22', 'rich']
+EXPORT = ['onnxscript', 'onnxruntime', 'scikit-learn>=1.5']
 EXTRAS = {
     'timm': ['timm>=1.0.25', 'safetensors'],
     'mm': [*MM, 'onedl-mmpretrain>=1.3.6', 'scikit-learn>=1.5'],
     'seg': [*MM, 'onedl-mmsegmentation>=1.4.2'],
     'det': [*MM, 'onedl-mmdetection>=3.5.1'],
-    'dev': ['modelindex', 'pytest>=8', 'ruff>=0.14', 'setuptools>=70.1'],
+    'export': EXPORT,
+    'dev': [*EXPORT, 'modelindex', 'pytest>=8', 'ruff>=0.14', 'setuptools>=70.1'],
 }
 
 
