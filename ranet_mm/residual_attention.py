@@ -346,21 +346,7 @@ def _check_weights(variant: str, cfg: Any, overlay: Mapping[str, Any] | None) ->
 
 
 def _fitting(state: Mapping[str, Tensor], model: RANet) -> dict[str, Tensor]:
-    """Weights under timm's keys, if they are of this architecture; stem and classifier are timm's to adapt.
-
-    Raises:
-        ValueError: Keys or shapes differ.
-    """
-    state, ours = weights.plain_keys(state), model.state_dict()
-    adapted = ('stem.conv.weight', 'head.fc.weight', 'head.fc.bias')
-    wrong = [k for k in ours if k not in adapted and (k not in state or state[k].shape != ours[k].shape)]
-    wrong += [k for k in state if k not in adapted and k not in ours]
-    if wrong:
-        more = f' and {len(wrong) - 4} more' if len(wrong) > 4 else ''
-        raise ValueError(
-            f'weights do not fit {model.arch}: missing, unexpected or misshaped are {", ".join(wrong[:4])}{more}'
-        )
-    return state
+    return weights.fitting(state, model, adapted=('stem.conv.weight', 'head.fc.weight', 'head.fc.bias'))
 
 
 def _entrypoint(name: str, arch: ArchCfg) -> Callable[..., RANet]:

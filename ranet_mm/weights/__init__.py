@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 FOLDER = Path(__file__).parent
 
@@ -52,6 +52,23 @@ def digest(path: str | Path) -> str:
 def plain_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights of an OpenMMLab classifier under the keys of the timm model; others are left as they are."""
     return {key.removeprefix('backbone.'): value for key, value in state.items()}
+
+
+def fitting(state: Mapping[str, Tensor], model: nn.Module, adapted: Collection[str] = ()) -> dict[str, Tensor]:
+    """Weights under the keys of a timm model of ours, if they fit it; keys in `adapted` may differ.
+
+    Raises:
+        ValueError: Keys or shapes differ; the sentence lists the first of them.
+    """
+    state, ours = plain_keys(state), model.state_dict()
+    wrong = [k for k in ours if k not in state or state[k].shape != ours[k].shape]
+    wrong = [k for k in (*wrong, *(k for k in state if k not in ours)) if k not in adapted]
+    if wrong:
+        more = f' and {len(wrong) - 4} more' if len(wrong) > 4 else ''
+        raise ValueError(
+            f'weights do not fit {model.arch}: missing, unexpected or misshaped are {", ".join(wrong[:4])}{more}'
+        )
+    return state
 
 
 def save(state: Mapping[str, Tensor], folder: str | Path, name: str, **fields: Any) -> Path:
