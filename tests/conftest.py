@@ -1,6 +1,7 @@
 """A tiny run: 2 x 6 images, a network of 1/8 of the width, seconds on a CPU."""
 
 import itertools
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,26 +34,30 @@ def _quiet(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-def images(tmp_path):
-    """A folder of noise images: {train,test}/{cat,dog}/0..5.png; the dogs are brighter."""
+def make_images(folder):
+    """Noise images {train,test}/{cat,dog}/0..5.png; the dogs are brighter."""
     generator = np.random.default_rng(0)
     for split, (label, name), number in itertools.product(('train', 'test'), enumerate(('cat', 'dog')), range(6)):
         pixels = generator.integers(0, 128, (32, 32, 3)) + 120 * label
-        path = tmp_path / 'images' / split / name / f'{number}.png'
+        path = folder / split / name / f'{number}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.astype(np.uint8)).save(path)
-    return tmp_path / 'images'
+    return folder
+
+
+def make_config(folder, images, more=''):
+    """A config file for the images, with more lines at its end."""
+    base = str(ROOT / 'configs/ranet/att56_cifar10-folder.py')
+    path = folder / f'tiny{next(NUMBERS)}.py'  # MMEngine keeps loggers and message hubs by name and second
+    path.write_text(CONFIG.format(base=base, root=str(images)) + more)
+    return str(path)
+
+
+@pytest.fixture
+def images(tmp_path):
+    return make_images(tmp_path / 'images')
 
 
 @pytest.fixture
 def write_config(tmp_path, images):
-    """Writes a config file for the images, with more lines at its end, and returns its path."""
-
-    def write(more=''):
-        base = str(ROOT / 'configs/ranet/att56_cifar10-folder.py')
-        path = tmp_path / f'tiny{next(NUMBERS)}.py'  # MMEngine keeps loggers and message hubs by name and second
-        path.write_text(CONFIG.format(base=base, root=str(images)) + more)
-        return str(path)
-
-    return write
+    return partial(make_config, tmp_path, images)

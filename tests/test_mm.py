@@ -64,7 +64,7 @@ class TestFreezing:
         model = small(frozen_stages=frozen).train()
         parts = [model.stem, *model.stages]
         before = [{k: v.clone() for k, v in part.state_dict().items()} for part in parts]
-        model(image())[0].sum().backward()
+        model(image().requires_grad_())[0].sum().backward()
         for i, (part, old) in enumerate(zip(parts, before, strict=True)):
             is_frozen = i <= frozen
             assert all((p.grad is None) == is_frozen for p in part.parameters())
@@ -109,7 +109,7 @@ def test_checkpointing_changes_neither_outputs_nor_gradients():
 class TestOptions:
     CHANGES = dict(
         modules=(2, 1, 1), widths=(64, 256, 512), strides=(2, 2, 2), mask_pools=(1, 1, 1), post_width=512, post_units=2,
-        post_stride=2, stem_width=64, stem_kernel=5, stem_stride=2, stem_pool=False, p=2, t=1, r=2, unit='type2',
+        post_stride=2, stem_width=128, stem_kernel=5, stem_stride=2, stem_pool=False, p=2, t=1, r=2, unit='type2',
         always_project=True, attention='channel', learning='naive', mask='local', upsample='nearest', width=0.25,
         flatten=True, compat='tengshaofeng', img_size=64,
     )  # fmt: skip

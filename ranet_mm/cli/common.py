@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -117,7 +118,8 @@ def load_config(args: argparse.Namespace) -> Config:
         raise FileNotFoundError(f'config file {args.config!r} does not exist')
     with contextlib.redirect_stdout(io.StringIO()):  # mmpretrain greets with what it could not import
         cfg = Config.fromfile(args.config)
-        import mmpretrain.datasets  # noqa: F401
+        if find_spec('mmpretrain'):
+            import mmpretrain.datasets  # noqa: F401
     cfg.launcher = args.launcher
     if args.cfg_options:
         check_fields(args.cfg_options, cfg)
@@ -153,10 +155,15 @@ def set_loader_defaults(loader: dict, pin_memory: bool) -> None:
     """mmpretrain's defaults, where the config is silent; no more workers than cores, pinning for a GPU alone."""
     import torch
 
-    loader['num_workers'] = min(loader.get('num_workers', 0), len(os.sched_getaffinity(0)))
+    loader['num_workers'] = min(loader.get('num_workers', 0), cores())
     loader.setdefault('collate_fn', dict(type='default_collate'))
     loader['persistent_workers'] = loader.get('persistent_workers', True) and loader['num_workers'] > 0
     loader['pin_memory'] = loader.get('pin_memory', True) and pin_memory and torch.cuda.is_available()
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def fit_device(cfg: Config) -> None:

@@ -31,6 +31,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = common.parse(parser, argv)
     if args.out_item and not args.out:
         parser.error('--out-item needs --out')
+    if args.show_dir and args.tta:
+        parser.error('--show-dir does not go with --tta, which sees each image twice')
     for option, path in (('--dump', args.dump), ('--out', None if args.out_item == 'metrics' else args.out)):
         if path and not path.endswith(('.pkl', '.pickle')):
             parser.error(f'{option} {path!r} is not allowed: predictions need a name that ends in .pkl')

@@ -85,7 +85,7 @@ def summary(folder: Path) -> str:
     from ..mm.progress import images_per_second, scores
 
     record = folder / 'record.json'
-    where = f'Written to {folder}/: checkpoints, logs, record.json'
+    where = f'Written to {folder}/: checkpoints and logs'
     if not record.is_file():
         return where
     run = json.loads(record.read_text())
@@ -94,7 +94,7 @@ def summary(folder: Path) -> str:
     parts = [f'epoch {last["epoch"]}', f'loss {last["loss"]:.4f}', scores(metrics)]
     return (
         f'Trained {run["name"]}: {", ".join(filter(None, parts))}, {run["seconds"]:.0f} s at '
-        f'{images_per_second(run["images_per_second"])}\n{where}'
+        f'{images_per_second(run["images_per_second"])}\n{where}, {record.name}'
     )
 
 

@@ -16,6 +16,7 @@ from .common import LOADERS
 
 MARKER = 'run.json'
 LATEST = 'last_checkpoint'
+CHECKPOINTS = 'epoch_*.pth', 'iter_*.pth', 'best_*.pth', 'interrupted.pth'
 # Fields without influence on the trained weights.
 IGNORED = (
     'work_dir', 'launcher', 'resume', 'load_from', 'env_cfg', 'default_hooks', 'visualizer', 'vis_backends',
@@ -44,7 +45,7 @@ def check(cfg: Config) -> None:
     if marker.is_file():
         holds_another = json.loads(marker.read_text())['fingerprint'] != fingerprint(cfg)
     else:
-        holds_another = any(folder.glob('*.pth'))
+        holds_another = any(path for pattern in CHECKPOINTS for path in folder.glob(pattern))
     if holds_another:
         raise FileExistsError(
             f'work dir {str(folder)!r} already holds a run of another config: choose another --work-dir, '
@@ -82,8 +83,9 @@ class ClaimHook(Hook):
         folder = Path(runner.work_dir)
         if not runner._resume:
             (folder / LATEST).unlink(missing_ok=True)
-            for path in folder.glob('*.pth') if self.clean else ():
-                path.unlink()
+            for pattern in CHECKPOINTS if self.clean else ():
+                for path in folder.glob(pattern):
+                    path.unlink()
         entry = dict(config=self.cfg.filename, fingerprint=fingerprint(self.cfg))
         (folder / MARKER).write_text(json.dumps(entry, indent=1) + '\n')
         if hasattr(runner, 'write_config'):

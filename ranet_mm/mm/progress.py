@@ -34,14 +34,14 @@ class Display(Protocol):
 class Bar:
     """A live line on a terminal."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, console: Console) -> None:
         columns = (
             TextColumn('{task.description}'),
             BarColumn(12),
             MofNCompleteColumn(),
             TextColumn('{task.fields[status]}'),
         )
-        self.progress = Progress(*columns, console=Console(file=stream))
+        self.progress = Progress(*columns, console=console)
         self.task = self.progress.add_task('starting', total=None, status='')
         self.progress.start()
 
@@ -94,7 +94,8 @@ class ProgressHook(Hook):
             return
         stream = self.stream or sys.stdout
         print(headline(runner), file=stream, flush=True)
-        self.display = Bar(stream) if stream.isatty() else Lines(stream, self.interval)
+        console = Console(file=stream)
+        self.display = Bar(console) if console.is_interactive else Lines(stream, self.interval)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None

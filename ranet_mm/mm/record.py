@@ -7,7 +7,9 @@ import json
 import os
 import platform
 import resource
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -58,6 +60,7 @@ class RecordHook(Hook):
         self.record = dict(
             name=run_name(runner),
             config=shown(runner.cfg.filename),
+            command=shlex.join(['python', shown(sys.argv[0]), *sys.argv[1:]]),
             seed=runner.seed,
             commit=commit(),
             sittings=old.get('sittings', 0) + 1,
@@ -206,4 +209,5 @@ def peak_memory() -> int:
     """MiB that this process held at most: of the GPU's memory, or of the machine's on a CPU."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() // 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+    unit = 1 if sys.platform == 'darwin' else 2**10  # bytes there, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20

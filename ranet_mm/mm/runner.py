@@ -6,12 +6,15 @@ import contextlib
 import io
 import logging
 import sys
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner as MMEngineRunner
+from torch import nn
 
 from ..registry import RUNNERS
+from .progress import ProgressHook
 
 
 @RUNNERS.register_module()
@@ -27,6 +30,24 @@ class Runner(MMEngineRunner):
             if type(handler) is logging.StreamHandler:
                 logger.handlers[i] = _Console(handler)
         return logger
+
+    def train(self) -> nn.Module:
+        with self._terminal():
+            return super().train()
+
+    def test(self) -> dict[str, float]:
+        with self._terminal():
+            return super().test()
+
+    @contextlib.contextmanager
+    def _terminal(self) -> Iterator[None]:
+        """Leave the terminal as it was, whatever happens."""
+        try:
+            yield
+        finally:
+            for hook in self.hooks:
+                if isinstance(hook, ProgressHook):
+                    hook.close()
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
         with contextlib.redirect_stdout(io.StringIO()):  # MMEngine prints where it loads from, whatever the level
