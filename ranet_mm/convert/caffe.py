@@ -1,103 +1,18 @@
-"""Weights of other implementations in our keys, strictly: every array is used, every key is filled.
-
-State dicts have the keys of the timm model of the variant's name; OpenMMLab's put `backbone.` before all
-but the head's. `docs/converting.md` shows the commands.
-"""
+"""The authors' Caffe files, github.com/fwang91/residual-attention-network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .arch import ARCHS, ArchCfg, resolve_arch
-from .layers import UNITS
-from .network import RANetFeatures
-
-Arch = str | Mapping[str, Any] | ArchCfg
-Shape = Sequence[int]
+from ..arch import ARCHS, ArchCfg, resolve_arch
+from ..layers import UNITS
+from .common import Arch, changed_fields, check_ours, count_classes, rename, shapes_of, with_counters
 
 EPS = 1e-5  # of every batch norm, theirs and ours
-COUNTER = 'num_batches_tracked'
-
-
-# What all converters share ------------------------------------------------------------------------------
-
-
-def shapes_of(cfg: ArchCfg, num_classes: int) -> dict[str, Shape]:
-    """Shape of every weight and statistic, by key."""
-    with torch.device('meta'):
-        net = RANetFeatures(cfg)
-    shapes = {key: value.shape for key, value in net.state_dict().items() if not key.endswith(COUNTER)}
-    side = cfg.last_side() if cfg.flatten else 1
-    return {
-        **shapes,
-        'head.fc.weight': (num_classes, net.num_features * side**2),
-        'head.fc.bias': (num_classes,),
-    }
-
-
-def rename(source: Mapping[str, Any], names: Mapping[str, str], shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
-    """The arrays of `source` under new keys; dimensions of 1 may differ from those of `shapes`.
-
-    Args:
-        source: Arrays by their key.
-        names: Key in `source` by new key.
-        shapes: Shape by new key.
-
-    Raises:
-        ValueError: Keys are missing, unexpected or misshaped.
-    """
-    expected = set(names.values())
-    problems = dict(
-        missing=[key for key in names.values() if key not in source],
-        unexpected=[key for key in source if key not in expected],
-        misshaped=[
-            f'{key} {np.shape(source[key])} in place of {tuple(shapes[new])}'
-            for new, key in names.items()
-            if key in source and _squeezed(np.shape(source[key])) != _squeezed(shapes[new])
-        ],
-    )
-    if any(problems.values()):
-        found = '; '.join(f'{kind}: {_listed(keys)}' for kind, keys in problems.items() if keys)
-        raise ValueError(f'the weights do not fit the network: {found}')
-    return {new: _tensor(source[key]).reshape(tuple(shapes[new])) for new, key in names.items()}
-
-
-def _squeezed(shape: Shape) -> list[int]:
-    return [side for side in shape if side != 1]
-
-
-def _listed(keys: list[str], most: int = 8) -> str:
-    more = f' and {len(keys) - most} more' if len(keys) > most else ''
-    return ', '.join(keys[:most]) + more
-
-
-def _tensor(value: Any) -> Tensor:
-    return value.detach() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
-
-
-def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` with the batch counters that other frameworks do not keep, at 0."""
-    filled: dict[str, Tensor] = {}
-    for key, value in state.items():
-        filled[key] = value
-        if key.endswith('running_var'):
-            filled.setdefault(key.replace('running_var', COUNTER), torch.zeros((), dtype=torch.long))
-    return filled
-
-
-def count_classes(source: Mapping[str, Any], bias: str) -> int:
-    """Classes of a classifier with the given bias, 1000 where it is missing."""
-    return int(np.prod(np.shape(source[bias]))) if bias in source else 1000
-
-
-# The authors' Caffe files -------------------------------------------------------------------------------
-
 _BLOBS = ('weight', 'bias', 'running_mean', 'running_var')  # in the order of a Caffe layer
 
 
@@ -115,7 +30,7 @@ def from_caffe(blobs: Mapping[str, Sequence[np.ndarray]], arch: Arch) -> dict[st
         ValueError: Arrays are missing, unexpected, misshaped or no inverse deviations, or `arch` is another network.
     """
     cfg = _caffe_arch(arch)
-    names = _caffe_keys(cfg)
+    names = caffe_keys(cfg)
     source = {f'{layer}[{i}]': array for layer, arrays in blobs.items() for i, array in enumerate(arrays)}
     state = rename(source, names, shapes_of(cfg, count_classes(source, names['head.fc.bias'])))
     for key in state:
@@ -139,12 +54,12 @@ def to_caffe(state_dict: Mapping[str, Tensor], arch: Arch, *, bn_dims: int = 1) 
     if bn_dims not in (1, 2, 4):
         raise ValueError(f'bn_dims={bn_dims!r} is not allowed: it must be 1, 2 or 4')
     cfg = _caffe_arch(arch)
-    names = _caffe_keys(cfg)
-    source = {key: value for key, value in state_dict.items() if not key.endswith(COUNTER)}
-    state = rename(source, {key: key for key in names}, shapes_of(cfg, count_classes(source, 'head.fc.bias')))
+    names = caffe_keys(cfg)
+    state = check_ours(state_dict, cfg)
     blobs: dict[str, list[np.ndarray]] = {}
     for key, name in names.items():
         value = state[key].cpu()
+        value = value.float() if value.dtype == torch.bfloat16 else value  # NumPy has none
         if key.endswith('running_var'):
             value = (value.double() + EPS).rsqrt().to(value.dtype)
         if value.dim() == 1 and key != 'head.fc.bias':
@@ -161,18 +76,20 @@ def _variance(inverse_deviation: Tensor, name: str) -> Tensor:
 
 
 def _caffe_arch(arch: Arch) -> ArchCfg:
-    cfg, free = resolve_arch(arch), ('modules', 'width', 'img_size')
-    fixed = [f.name for f in fields(cfg) if f.name not in free]
-    for known in (ARCHS['attention56'], ARCHS['attentionnext56']):
-        if all(getattr(cfg, name) == getattr(known, name) for name in fixed):
-            return cfg
-    raise ValueError(
-        f'arch={arch!r} is not allowed: the authors published attention56, attention92, attentionnext56 and '
-        f'attentionnext92; of their options only {", ".join(free)} may differ'
-    )
+    cfg = resolve_arch(arch)
+    changes = min((changed_fields(cfg, ARCHS[name]) for name in ('attention56', 'attentionnext56')), key=len)
+    for name in ('modules', 'width', 'img_size'):
+        changes.pop(name, None)
+    if changes:
+        found = ', '.join(f'{name}={value!r}' for name, value in changes.items())
+        raise ValueError(
+            f'{found} is not allowed: the authors published attention56, attention92, attentionnext56 and '
+            'attentionnext92, of which only modules, width and img_size may differ'
+        )
+    return cfg
 
 
-def _caffe_keys(cfg: ArchCfg) -> dict[str, str]:
+def caffe_keys(cfg: ArchCfg) -> dict[str, str]:
     """`layer[position]` of the authors' array for each of our keys."""
     layers = CaffeNames(cfg).layers
     keys = {}

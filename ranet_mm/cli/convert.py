@@ -1,0 +1,179 @@
+"""Convert weights between timm, OpenMMLab, the authors' Caffe files and the ports in PyTorch and MXNet."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..arch import ARCHS, ArchCfg, resolve_arch
+from ..convert import from_caffe, from_gluoncv, from_tengshaofeng, gluoncv_arch, tengshaofeng_arch, to_caffe
+from ..convert.common import changed_fields, check_ours
+from ..weights import plain_keys
+from . import common
+
+State = dict[str, Tensor]
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = common.Parser(prog='convert_checkpoint', description=__doc__)
+    parser.add_argument('input', help='.npz, .safetensors or a file of torch.save')
+    parser.add_argument('output', help='.npz for caffe-npz, otherwise .safetensors or .pth')
+    parser.add_argument('--from', dest='source', choices=[*READERS, *PORTS], required=True, help='keys of the input')
+    parser.add_argument('--to', dest='target', choices=WRITERS, required=True, help='keys of the output')
+    parser.add_argument('--arch', help='name of the variant; ports tell theirs by their keys')
+    parser.add_argument('--options', nargs='+', default=[], metavar='KEY=VALUE', help='change the variant')
+    parser.add_argument('--overwrite', action='store_true', help='replace the output where it exists')
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    return parser.parse_args(argv)
+
+
+# Reading --------------------------------------------------------------------------------------------------
+
+
+def read_npz(path: str) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def read_tensors(path: str) -> State:
+    """Tensors of a file, bare or under `state_dict`, read without running code from it.
+
+    Raises:
+        ValueError: The file cannot be read so, or holds no tensors.
+    """
+    if path.endswith('.safetensors'):
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    try:
+        found = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise ValueError(f'{path!r} cannot be read as weights, without running code from it') from error
+    weights = found.get('state_dict', found) if isinstance(found, Mapping) else {}
+    tensors = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f'{path!r} holds no weights')
+    return tensors
+
+
+def read_timm(path: str, arch: ArchCfg) -> State:
+    return check_ours(read_tensors(path), arch)
+
+
+def read_openmmlab(path: str, arch: ArchCfg) -> State:
+    if path.endswith('.safetensors'):
+        return check_ours(plain_keys(read_tensors(path)), arch)
+    from ..mm.checkpoint import read_checkpoint, weights_of  # knows what MMEngine stores besides tensors
+
+    return check_ours(plain_keys(weights_of(read_checkpoint(path))), arch)
+
+
+def read_caffe(path: str, arch: ArchCfg) -> State:
+    blobs: dict[str, list[np.ndarray]] = {}
+    for name, array in sorted(read_npz(path).items()):
+        blobs.setdefault(name.rpartition('/')[0], []).append(array)
+    return from_caffe(blobs, arch)
+
+
+READERS: dict[str, Callable[[str, ArchCfg], State]] = {
+    'timm': read_timm,
+    'openmmlab': read_openmmlab,
+    'caffe-npz': read_caffe,
+}
+
+# What reads a file, converts what was read and tells the variant of it.
+PORTS: dict[str, tuple[Callable, Callable, Callable]] = {
+    'tengshaofeng': (read_tensors, from_tengshaofeng, tengshaofeng_arch),
+    'gluoncv-npz': (read_npz, from_gluoncv, gluoncv_arch),
+}
+
+
+def read(args: argparse.Namespace) -> tuple[ArchCfg, State]:
+    """The variant and its weights under our keys."""
+    options = common.parse_options(args.options)
+    if args.source in PORTS:
+        load, convert, tell = PORTS[args.source]
+        source = load(args.input)
+        arch = tell(source)
+        if args.arch and resolve_arch(args.arch, **options) != replace(arch, compat=None):
+            raise ValueError(f'arch={args.arch!r} is not allowed: the weights are of {describe(arch)}')
+        return arch, convert(source)
+    if not args.arch:
+        raise ValueError(f'--arch is missing: it must be one of {", ".join(ARCHS)}')
+    arch = resolve_arch(args.arch, **options)
+    return arch, READERS[args.source](args.input, arch)
+
+
+# Writing --------------------------------------------------------------------------------------------------
+
+
+def write_npz(path: Path, state: State, arch: ArchCfg) -> None:
+    blobs = to_caffe(state, arch, bn_dims=4)
+    np.savez(path, **{f'{layer}/{i}': blob for layer, parts in blobs.items() for i, blob in enumerate(parts)})
+
+
+def write_timm(path: Path, state: State, arch: ArchCfg) -> None:
+    if path.suffix == '.safetensors':
+        from safetensors.torch import save_file
+
+        save_file({key: value.contiguous() for key, value in state.items()}, path)
+    else:
+        torch.save(state, path)
+
+
+def write_openmmlab(path: Path, state: State, arch: ArchCfg) -> None:
+    write_timm(path, {key if key.startswith('head.') else f'backbone.{key}': v for key, v in state.items()}, arch)
+
+
+WRITERS: dict[str, Callable[[Path, State, ArchCfg], None]] = {
+    'timm': write_timm,
+    'openmmlab': write_openmmlab,
+    'caffe-npz': write_npz,
+}
+
+
+def check_paths(args: argparse.Namespace) -> None:
+    """Refuse paths that cannot be right before anything is read."""
+    allowed = ('.npz',) if args.target == 'caffe-npz' else ('.safetensors', '.pth')
+    if not Path(args.input).is_file():
+        raise FileNotFoundError(f'input {args.input!r} does not exist')
+    if Path(args.output).suffix not in allowed:
+        raise ValueError(
+            f'output {args.output!r} is not allowed: for {args.target} it must end in {" or ".join(allowed)}'
+        )
+    if Path(args.output).exists() and not args.overwrite:
+        raise FileExistsError(f'output {args.output!r} exists: choose another, or replace it by --overwrite')
+
+
+def convert(args: argparse.Namespace) -> None:
+    check_paths(args)
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    arch, state = read(args)
+    output = Path(args.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(f'.part-{os.getpid()}-{output.name}')  # never a half-written output
+    try:
+        WRITERS[args.target](part, state, arch)
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
+    print(f'wrote {args.output}: {len(state)} tensors of {describe(arch)}')
+
+
+def describe(arch: ArchCfg) -> str:
+    """The name that comes nearest to a variant, and the options that make it that variant."""
+    name = min(ARCHS, key=lambda known: len(changed_fields(arch, ARCHS[known])))
+    changes = ', '.join(f'{field}={value!r}' for field, value in changed_fields(arch, ARCHS[name]).items())
+    return f'{name} with {changes}' if changes else name
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return common.run(convert, parse_args(argv))
