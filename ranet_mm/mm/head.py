@@ -24,7 +24,8 @@ class ResidualAttentionHead(LinearClsHead):
         **kwargs: `loss` (any of mmpretrain's), `topk`, `cal_acc`, `init_cfg` of mmpretrain's heads.
 
     Raises:
-        ValueError: `num_classes` is not positive, or `dropout` is not in [0, 1).
+        ValueError: `num_classes` is not positive, `dropout` is not in [0, 1), or an image has another number of
+            features than `in_channels`.
     """
 
     def __init__(self, num_classes: int, in_channels: int, dropout: float = 0.0, **kwargs: Any) -> None:
@@ -35,4 +36,10 @@ class ResidualAttentionHead(LinearClsHead):
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Tuple of (N, in_channels), of which the last counts -> (N, num_classes)."""
-        return self.fc(self.dropout(self.pre_logits(feats)))
+        x = self.pre_logits(feats)
+        if x.shape[-1] != self.in_channels:
+            raise ValueError(
+                f'{x.shape[-1]} features are not allowed: in_channels={self.in_channels} of the head must be the '
+                "channels of the last map, and C * H * W after a neck with mode='flatten', which fixes the image size"
+            )
+        return self.fc(self.dropout(x))
