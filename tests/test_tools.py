@@ -110,10 +110,10 @@ class TestEvaluation:
         assert torch.allclose(found, mean_score_of_mirrored(cfg, 'run/epoch_2.pth'), atol=1e-5)
 
     def test_amp_and_pictures(self, run, capsys):
-        argv = [run, 'run/epoch_2.pth', '--work-dir', 'other', '--show-dir', 'shown', '--interval', '6']
+        argv = [run, 'run/epoch_2.pth', '--work-dir', 'other', '--show-dir', 'shown', '--interval', '4']
         assert test.main([*argv, '--amp', '--no-pin-memory']) == 0
         assert 'on 12 images' in capsys.readouterr().out
-        assert len(list(Path('shown').rglob('*.png'))) == 2
+        assert len(list(Path('shown').rglob('*.png'))) == 3
 
 
 def mean_score_of_mirrored(cfg, checkpoint):

@@ -59,10 +59,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(safe_globals()):
             checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0].split('. ')[0]
-        raise ValueError(
-            f'checkpoint {str(path)!r} cannot be read, it is damaged or no checkpoint: {reason}'
-        ) from error
+        raise ValueError(f'checkpoint {str(path)!r} cannot be read: {_reason(error)}') from error
     if not isinstance(checkpoint, dict) or not weights_of(checkpoint):
         raise ValueError(f'checkpoint {str(path)!r} holds no weights')
     return checkpoint

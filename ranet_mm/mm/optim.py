@@ -17,11 +17,11 @@ from ..registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class AutocastOptimWrapper(OptimWrapper):
-    """Forward passes under autocast to `dtype`, without loss scaling, on any device."""
+    """Forward passes under autocast to `dtype` (a name such as `bfloat16`, too), without loss scaling, on any device."""
 
-    def __init__(self, *args: Any, dtype: torch.dtype, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, dtype: torch.dtype | str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.dtype = dtype
+        self.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
