@@ -17,7 +17,7 @@ from ..registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class AutocastOptimWrapper(OptimWrapper):
-    """Forward passes under autocast to `dtype` (a name such as `bfloat16`, too), without loss scaling, on any device."""
+    """Forward passes under autocast to `dtype` (or its name), without loss scaling, on any device."""
 
     def __init__(self, *args: Any, dtype: torch.dtype | str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
