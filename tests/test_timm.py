@@ -5,6 +5,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from timm.models import group_parameters, model_entrypoint  # noqa: E402
 from timm.optim import create_optimizer_v2  # noqa: E402
 
 import ranet_mm.residual_attention as plug  # noqa: E402
-from ranet_mm import ARCHS, RANet, weights  # noqa: E402
+from ranet_mm import ARCHS, RANet, run, weights  # noqa: E402
 
 TINY = dict(width=0.25)
 # One attention module and one residual unit, for tests whose time grows with the number of layers.
@@ -498,3 +499,46 @@ def test_shipped_weights(name):
     weights.verify(row['file'], row['sha256'])
     assert name in timm.list_pretrained()
     assert isinstance(timm.create_model(name, pretrained=True), RANet)
+
+
+# Documents and scripts ----------------------------------------------------------------------------------
+
+
+def test_fine_tuning_example_is_short():
+    assert len(example_of_fine_tuning().strip().splitlines()) < 30
+
+
+@pytest.mark.slow
+def test_fine_tuning_example_learns_the_digits():
+    pytest.importorskip('sklearn', reason='scikit-learn is not installed: pip install scikit-learn')
+    done = subprocess.run([sys.executable, '-c', example_of_fine_tuning()], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split(':')[0] for line in lines] == ['epoch 1', 'epoch 2', 'epoch 3']
+    assert float(lines[-1].split()[-1].rstrip('%')) > 90
+
+
+def example_of_fine_tuning():
+    text = (Path(plug.__file__).parents[1] / 'docs' / 'timm.md').read_text(encoding='utf-8')
+    return text.split('<!-- run by tests/test_timm.py -->\n```python\n')[1].split('```')[0]
+
+
+def test_runner_registers_the_models_for_a_script(tmp_path):
+    (tmp_path / 'helper.py').write_text('NAME = "attention56"')
+    script = tmp_path / 'script.py'
+    script.write_text(
+        'import sys, timm, helper; assert __name__ == "__main__"; print(sys.argv, timm.is_model(helper.NAME))'
+    )
+    done = subprocess.run(
+        [sys.executable, '-m', 'ranet_mm.run', script, '-x'], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == f'{[str(script), "-x"]} True', done.stderr
+
+
+@pytest.mark.parametrize(
+    ('args', 'sentence'), [([], 'error: name a script'), (['no.py'], "script 'no.py' does not exist")]
+)
+def test_runner_without_a_script(monkeypatch, args, sentence):
+    monkeypatch.setattr(sys, 'argv', ['ranet_mm.run', *args])
+    with pytest.raises(SystemExit, match=sentence):
+        run.main()
