@@ -1,7 +1,7 @@
 """Graphs of other implementations, for the weights that were trained in them.
 
 The ports take the second input of the authors' `Interp` layer, which only gives a size, for an addend, and pad
-their poolings: `docs/fidelity.md` has the comparison. `COMPAT` takes a new row for a new graph.
+their poolings: `docs/converting.md` says whose weights need which graph. `COMPAT` takes a new row for a new one.
 """
 
 from typing import Any, NamedTuple

@@ -83,8 +83,9 @@ def _caffe_arch(arch: Arch) -> ArchCfg:
     if changes:
         found = ', '.join(f'{name}={value!r}' for name, value in changes.items())
         raise ValueError(
-            f'{found} is not allowed: the authors published attention56, attention92, attentionnext56 and '
-            'attentionnext92, of which only modules, width and img_size may differ'
+            f'{"arch" if isinstance(arch, ArchCfg) else f"arch={arch!r}"} is not allowed: the authors published '
+            'attention56, attention92, attentionnext56 and attentionnext92, and only modules, width and img_size may '
+            f'differ, not {found}'
         )
     return cfg
 
