@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 import ranet_mm
 
 ROOT = Path(__file__).parents[1]
+PAGES = ['README.md', 'configs/ranet/README.md', *(f'docs/{p.name}' for p in sorted((ROOT / 'docs').glob('*.md')))]
 
 
 def python(*args, cwd):
@@ -109,11 +110,16 @@ def test_readme_names_targets_that_exist():
     assert {'train', 'test'} <= set(re.findall(r'\bmake (\w+)', (ROOT / 'README.md').read_text())) <= targets
 
 
-@pytest.mark.parametrize('page', ['README.md', 'configs/ranet/README.md', 'docs/README.md', 'docs/development.md'])
+@pytest.mark.parametrize('page', PAGES)
 def test_links_lead_somewhere(page):
     path = ROOT / page
     links = re.findall(r'\]\((?!https?:)([^)#]+)', path.read_text())
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_documentation_lists_every_page():
+    linked = set(re.findall(r'\]\((\w+\.md)\)', (ROOT / 'docs' / 'README.md').read_text()))
+    assert linked == {p.name for p in (ROOT / 'docs').glob('*.md')} - {'README.md'}
 
 
 def test_ci_runs_the_commands_of_the_readme():
