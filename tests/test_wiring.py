@@ -215,13 +215,23 @@ def raw_projection(monkeypatch):
     monkeypatch.setattr(layers.ResidualUnit, 'forward', forward)
 
 
+def stride_on_the_first_convolution(monkeypatch):
+    official = layers.ResidualUnit.build
+
+    def build(self, *args):
+        official(self, *args)
+        self.conv1.stride, self.conv2.stride = self.conv2.stride, self.conv1.stride
+
+    monkeypatch.setattr(layers.ResidualUnit, 'build', build)
+
+
 def naive_product(monkeypatch):
     monkeypatch.setitem(layers.LEARNING, 'residual', layers.naive_learning)
 
 
 MUTATIONS = [
     padded_pool, half_pixel_corners, nearest, down_feature_added, trunk_added, activated_identity, raw_projection,
-    naive_product,
+    stride_on_the_first_convolution, naive_product,
 ]  # fmt: skip
 
 
@@ -229,3 +239,5 @@ MUTATIONS = [
 def test_one_deviation_is_noticed(mutate, monkeypatch):
     mutate(monkeypatch)
     assert distance('attention56', 64, width=0.25) > 1e-3
+    with pytest.raises(AssertionError):
+        test_every_layer_is_the_authors('attention56')
