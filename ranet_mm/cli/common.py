@@ -167,16 +167,24 @@ def cores() -> int:
 
 
 def fit_device(cfg: Config) -> None:
-    """Processes on CPUs talk over gloo."""
+    """Let several processes run on CPUs: over gloo, and with a wrapper that is given no GPU."""
     import torch
 
-    if not torch.cuda.is_available() and cfg.get('env_cfg', {}).get('dist_cfg', {}).get('backend') == 'nccl':
-        cfg.env_cfg.dist_cfg.backend = 'gloo'
+    if torch.cuda.is_available() or cfg.launcher == 'none':
+        return
+    dist_cfg = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
+    dist_cfg['backend'] = 'gloo'
+    cfg.setdefault(
+        'model_wrapper_cfg', dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    )
+    if cfg.launcher == 'pytorch':  # MMEngine's own start selects a GPU
+        torch.distributed.init_process_group('gloo')
 
 
 def quiet_imports() -> None:
     """Keep warnings that a user can do nothing about off the console."""
     warnings.filterwarnings('ignore', category=UserWarning, message='Fail to import ``MultiScaleDeformable')
+    warnings.filterwarnings('ignore', category=UserWarning, message='Setting ..._NUM_THREADS')
     warnings.filterwarnings('ignore', category=FutureWarning)
     warnings.filterwarnings('ignore', category=DeprecationWarning)
 

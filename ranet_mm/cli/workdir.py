@@ -20,7 +20,7 @@ CHECKPOINTS = 'epoch_*.pth', 'iter_*.pth', 'best_*.pth', 'interrupted.pth'
 # Fields without influence on the trained weights.
 IGNORED = (
     'work_dir', 'launcher', 'resume', 'load_from', 'env_cfg', 'default_hooks', 'visualizer', 'vis_backends',
-    'log_level', 'log_processor',
+    'log_level', 'log_processor', 'model_wrapper_cfg',
 )  # fmt: skip
 IGNORED_IN_LOADERS = ('num_workers', 'persistent_workers', 'pin_memory')
 
