@@ -67,7 +67,7 @@ class RANetFeatures(nn.Module):
     ) -> None:
         super().__init__()
         self.arch = cfg = resolve_arch(arch, **overrides)
-        self.in_chans = in_chans
+        self.in_chans, self.output_stride = in_chans, output_stride
         self.min_size = MIN_SIZE
         self.grad_checkpointing = False
         build = _StageBuilder(cfg, output_stride, norm_layer, act_layer, drop_path_rate)

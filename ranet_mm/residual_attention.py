@@ -100,19 +100,17 @@ class RANet(RANetFeatures):
         in_chans: Channels of the input image.
         global_pool: One of timm's poolings, `flatten` (which fixes the input size) or '' for none; the
             variant's own (`avg`, or `flatten` for Table 1 of the report) where left out.
-        output_stride: 8, 16 or 32; later strides become dilations.
         drop_rate: Probability of dropping a feature before the classifier.
-        drop_path_rate: Stochastic depth rate of the last trunk unit.
         act_layer: Activation: a name that timm knows, or a class.
         norm_layer: Normalization: a name that timm knows, or a class.
-        zero_init_last: Start every unit as the identity.
         device: Where parameters are made.
         dtype: Floating point type of the parameters.
-        **overrides: Fields of `ArchCfg` to change, for example `p=2, t=1`.
+        **options: `output_stride`, `drop_path_rate` and `zero_init_last` of `RANetFeatures`, and fields of
+            `ArchCfg` to change, for example `p=2, t=1`.
 
     Raises:
-        ValueError: An option or the shape of an input is not allowed.
-        TypeError: An option does not exist.
+        ValueError: An option, a layer's name or the shape of an input is not allowed.
+        TypeError: No class takes such an option.
     """
 
     def __init__(
@@ -122,31 +120,25 @@ class RANet(RANetFeatures):
         num_classes: int = 1000,
         in_chans: int = 3,
         global_pool: str | None = None,
-        output_stride: int = 32,
         drop_rate: float = 0.0,
-        drop_path_rate: float = 0.0,
         act_layer: str | Callable[..., nn.Module] = 'relu',
         norm_layer: str | Callable[..., nn.Module] = 'batchnorm2d',
-        zero_init_last: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **overrides: Any,
+        **options: Any,
     ) -> None:
-        if isinstance(overrides.get('img_size'), Sequence):
-            overrides['img_size'] = _square(overrides['img_size'])
+        if isinstance(options.get('img_size'), Sequence):
+            options['img_size'] = _square(options['img_size'])
         with nullcontext() if device is None else torch.device(device):
             super().__init__(
                 arch,
                 in_chans=in_chans,
-                output_stride=output_stride,
                 norm_layer=_layer('norm_layer', norm_layer, get_norm_layer),
                 act_layer=partial(create_act_layer, _layer('act_layer', act_layer, get_act_layer), inplace=True),
-                drop_path_rate=drop_path_rate,
-                zero_init_last=zero_init_last,
-                **overrides,
+                **options,
             )
             self.drop_rate = drop_rate
-            self.last_side = self.arch.last_side(output_stride)
+            self.last_side = self.arch.last_side(self.output_stride)
             own_pool = 'flatten' if self.arch.flatten else 'avg'
             self._build_head(num_classes, own_pool if global_pool is None else global_pool)
         self.to(dtype=dtype)

@@ -5,9 +5,4 @@ Needs:   170 MB, downloaded to data/cifar10 on first use; a GPU, or much patienc
 Cost:    200 epochs of 50,000 images, 694 M multiply-adds an image.
 """
 
-_base_ = [
-    '../_base_/models/att56_cifar.py',
-    '../_base_/datasets/cifar10.py',
-    '../_base_/schedules/sgd_cosine.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/att56_cifar.py', '../_base_/datasets/cifar10.py']

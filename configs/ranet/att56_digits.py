@@ -5,12 +5,7 @@ Needs:   scikit-learn; no download and no file to prepare.
 Cost:    10 epochs of 1,437 images, 44 M multiply-adds an image; about two minutes on 2 CPU cores.
 """
 
-_base_ = [
-    '../_base_/models/att56_cifar.py',
-    '../_base_/datasets/digits.py',
-    '../_base_/schedules/sgd_cosine.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/att56_cifar.py', '../_base_/datasets/digits.py']
 
 # A digit's pixel is a block of 4x4: stride 4 in the stem brings the maps back to the 8x8 that the data has.
 model = dict(backbone=dict(stem_stride=2, stem_pool=True, zero_init_last=True))

@@ -6,9 +6,4 @@ Needs:   data/cifar10_folder/{train,test}/<class>/<image>; another folder by --c
 Cost:    200 epochs of 50,000 images, 1,089 M multiply-adds an image.
 """
 
-_base_ = [
-    '../_base_/models/att92_cifar.py',
-    '../_base_/datasets/cifar10_folder.py',
-    '../_base_/schedules/sgd_cosine.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/att92_cifar.py', '../_base_/datasets/cifar10_folder.py']

@@ -49,6 +49,18 @@ def run(program: Callable[[argparse.Namespace], int | None], args: argparse.Name
         return 1
 
 
+def entry(
+    program: Callable[[argparse.Namespace], int | None],
+    parse_args: Callable[[Sequence[str] | None], argparse.Namespace],
+) -> Callable[[Sequence[str] | None], int]:
+    """The `main` of a command: arguments in, exit code out."""
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        return run(program, parse_args(argv))
+
+    return main
+
+
 def sentence(error: Exception) -> str:
     """The message of an error as one line, without the wrapping that workers and registries add."""
     text = str(error).strip() or type(error).__name__

@@ -101,5 +101,4 @@ def run(args: argparse.Namespace) -> None:
     print(show(rows))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    return common.run(run, parse_args(argv))
+main = common.entry(run, parse_args)

@@ -175,5 +175,4 @@ def describe(arch: ArchCfg) -> str:
     return f'{name} with {changes}' if changes else name
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    return common.run(convert, parse_args(argv))
+main = common.entry(convert, parse_args)

@@ -184,5 +184,4 @@ def check(model: nn.Module, run: Run, images: Tensor) -> float:
     return difference.max().item()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    return common.run(export, parse_args(argv))
+main = common.entry(export, parse_args)

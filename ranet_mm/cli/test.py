@@ -126,6 +126,4 @@ def summary(runner: Runner, metrics: dict[str, float], seconds: float) -> str:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
-    return common.run(test, args)
+main = common.entry(test, parse_args)

@@ -98,6 +98,4 @@ def summary(folder: Path) -> str:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
-    return common.run(train, args)
+main = common.entry(train, parse_args)

@@ -35,15 +35,13 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         with_cp: Recompute activations in the backward pass to save memory.
         norm_cfg: Normalization layer; `requires_grad` as in mmcv.
         act_cfg: Activation layer.
-        drop_path_rate: Stochastic depth rate of the last trunk unit.
-        zero_init_last: Start every unit as the identity.
-        output_stride: 8, 16 or 32; later strides become dilations.
         init_cfg: Weights to load (`dict(type='Pretrained', ...)`); the network is initialized already.
-        **overrides: Fields of `ArchCfg` to change, for example `p=2, t=1`.
+        **options: `output_stride`, `drop_path_rate` and `zero_init_last` of `RANetFeatures`, and fields of
+            `ArchCfg` to change, for example `p=2, t=1`.
 
     Raises:
-        ValueError: An option or the shape of an input is not allowed.
-        TypeError: An option does not exist.
+        ValueError: An option, an index or the shape of an input is not allowed.
+        TypeError: There is no such option.
     """
 
     def __init__(
@@ -57,21 +55,15 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         with_cp: bool = False,
         norm_cfg: Mapping[str, Any] | None = None,
         act_cfg: Mapping[str, Any] | None = None,
-        drop_path_rate: float = 0.0,
-        zero_init_last: bool = False,
-        output_stride: int = 32,
         init_cfg: dict | list[dict] | None = None,
-        **overrides: Any,
+        **options: Any,
     ) -> None:
         super().__init__(
             arch,
             in_chans=in_channels,
             norm_layer=_norm_layer(norm_cfg),
             act_layer=_act_layer(act_cfg),
-            drop_path_rate=drop_path_rate,
-            zero_init_last=zero_init_last,
-            output_stride=output_stride,
-            **overrides,
+            **options,
         )
         self.init_cfg = init_cfg
         self.out_indices = _checked_indices(out_indices, len(self.stages))
