@@ -50,3 +50,23 @@ def test_examples_of_the_configs_page(monkeypatch):
         exec(example, found)
     assert found['logits'].shape == (1, 10)
     assert [m.shape[1:] for m in found['maps']] == [(1024, 8, 8)]
+
+
+def test_options_reach_both_ecosystems_and_the_core():
+    found = {}
+    exec(examples('docs/options.md')[0], found)
+    nets = [found[name] for name in ('model', 'backbone', 'features')]
+    assert {(net.arch.p, net.arch.attention, net.arch.upsample) for net in nets} == {(2, 'channel', 'nearest')}
+
+
+def test_a_new_unit_and_attention_function_take_one_row_each():
+    from ranet_mm.layers import ATTENTION, UNITS
+
+    found = {}
+    exec(examples('docs/options.md')[1], found)
+    net = found['net']
+    kinds = {type(m) for m in net.modules() if isinstance(m, found['ResidualUnit'])}
+    assert kinds == {found['DepthwiseUnit']}
+    assert net.stages[0][1].mask.attention is found['hard_attention']
+    assert net(torch.randn(1, 3, 32, 32)).shape == (1, 1024, 8, 8)
+    del ATTENTION['hard'], UNITS['depthwise']
