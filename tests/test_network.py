@@ -1,6 +1,7 @@
 """The whole network: sizes, options and refusals."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -151,24 +152,20 @@ def test_bad_inputs_are_named(arch, shape, words):
 
 @pytest.mark.slow
 def test_the_deepest_network_trains_in_both_precisions():
-    """A few steps of depth 452 with narrow channels: the loss stays finite and falls."""
-    x, y = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 0, 1])
+    """A few steps of depth 452 with narrow channels on one batch: the loss stays finite and falls."""
     for dtype in (torch.float32, torch.bfloat16):
         torch.manual_seed(0)
-        net = nn.Sequential(
-            RANetFeatures(dict(base='attention452_cifar', width=0.0625)),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.LazyLinear(2),
-        )
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
+        x, y = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 0, 1])
+        features = RANetFeatures(dict(base='attention452_cifar', width=0.0625), zero_init_last=True)
+        net = nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features.num_features, 2))
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
         losses = []
-        for _ in range(6):
+        for _ in range(8):
             with torch.autocast('cpu', dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
                 loss = nn.functional.cross_entropy(net(x).float(), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-        assert all(map(torch.isfinite, map(torch.tensor, losses)))
-        assert losses[-1] < losses[0]
+        assert all(map(math.isfinite, losses))
+        assert losses[-1] < 0.8 * losses[0]
