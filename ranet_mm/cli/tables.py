@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-DOCUMENTS = ('README.md', 'configs/ranet/README.md')
+DOCUMENTS = ('README.md', 'configs/ranet/README.md', 'results/README.md')
 REGION = re.compile(r'(?P<open><!-- (?P<name>\w+):begin -->\n).*?(?P<close><!-- (?P=name):end -->)', re.DOTALL)
 METRIC = 'accuracy/top1'
 
@@ -109,6 +109,21 @@ def results_table(root: Path, up: str = '') -> str:
     return markdown(('Config', 'Data', 'Epochs:', 'Top-1 accuracy:', 'Time', 'Command', 'Records'), rows)
 
 
+def steps_table(root: Path, up: str = '') -> str:
+    """Mean training loss of each pass, for the short runs that show that an option trains."""
+    files = sorted((root / 'results' / 'steps').glob('*.json'))
+    rows = [step_row(f.stem, json.loads(f.read_text(encoding='utf-8')), up) for f in files]
+    return markdown(('Option', 'Network', 'Steps:', 'Loss of each pass', 'Command'), rows)
+
+
+def step_row(name: str, record: Record, up: str) -> tuple[str, ...]:
+    backbone = record['settings']['model']['backbone']
+    network = ', '.join(f'{k}={v}' for k, v in backbone.items() if k != 'type')
+    losses = ', '.join(f'{point["loss"]:.2f}' for point in record['curve'])
+    option = f'[{name}]({up}results/steps/{name}.json)'
+    return option, network, str(record['iteration']), losses, f'`{command(record)}`'
+
+
 def _row_key(record: Record) -> tuple[str, ...]:
     return record['config'], data_label(record), epochs(record), record['hardware'], command(record)
 
@@ -149,7 +164,7 @@ def data_label(record: Record) -> str:
     return {'CIFAR10': 'CIFAR-10', 'CIFAR100': 'CIFAR-100', 'Digits': 'Digits (scikit-learn)'}.get(kind, kind)
 
 
-TABLES = dict(results=results_table, models=models_table, configs=configs_table)
+TABLES = dict(results=results_table, steps=steps_table, models=models_table, configs=configs_table)
 
 
 if __name__ == '__main__':
