@@ -1,6 +1,7 @@
 """The committed documents hold the tables that the records and golden counts make."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -24,7 +25,6 @@ def checkout(tmp_path):
     for name in tables.DOCUMENTS:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text('above\n<!-- results:begin -->\nold\n<!-- results:end -->\nbelow\n')
-    (tmp_path / 'results').mkdir()
     return tmp_path
 
 
@@ -85,11 +85,11 @@ def test_data_label(name, dataset, label):
 
 
 def test_unknown_region_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="region 'flops' is not known: allowed are results, models"):
+    with pytest.raises(ValueError, match="region 'flops' is not known: allowed are results, steps, models"):
         tables.fill('<!-- flops:begin -->\n<!-- flops:end -->', tmp_path)
 
 
-@pytest.mark.parametrize('path', sorted((ROOT / 'results').glob('*.json')), ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', sorted((ROOT / 'results').rglob('*.json')), ids=lambda p: p.stem)
 def test_records_are_complete_and_portable(path):
     text = path.read_text()
     run = json.loads(text)
@@ -97,3 +97,12 @@ def test_records_are_complete_and_portable(path):
     assert (ROOT / run['config']).is_file()
     assert [p['epoch'] for p in run['curve']] == list(range(1, len(run['curve']) + 1))
     assert not re.search(r'"/\w', text), 'a record holds an absolute path'
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'results' / 'steps').glob('*.json')), ids=lambda p: p.stem)
+def test_every_option_trained_with_a_finite_and_falling_loss(path):
+    run = json.loads(path.read_text())
+    losses = [point['loss'] for point in run['curve']]
+    assert run['iteration'] == run['iterations'] >= 200
+    assert all(math.isfinite(loss) for loss in losses)
+    assert losses[-1] < losses[0]
