@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_sample_image
 
 pytest.importorskip('timm')
 pytest.importorskip('mmpretrain')
@@ -17,12 +19,20 @@ def examples(name):
 
 
 @pytest.fixture(scope='module')
-def names():
-    """Variables that the README's examples leave behind, run one after the other."""
-    found = {}
-    for example in examples('README.md'):
-        exec(example, found)
+def names(tmp_path_factory):
+    """Variables that the README's examples leave behind, run one after the other beside a photograph."""
+    folder, found = tmp_path_factory.mktemp('photograph'), {}
+    Image.fromarray(load_sample_image('flower.jpg')).save(folder / 'flower.jpg')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for example in examples('README.md'):
+            exec(example, found)
     return found
+
+
+def test_photograph(names):
+    assert names['probabilities'].shape == (1, 10)
+    assert names['probabilities'].sum().item() == pytest.approx(1)
 
 
 def test_classifier(names):

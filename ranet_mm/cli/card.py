@@ -41,8 +41,8 @@ def write_card(args: argparse.Namespace) -> None:
     for path in (args.data, args.record):
         if not path.exists():
             raise FileNotFoundError(f'{str(path)!r} does not exist')
-    record = json.loads(args.record.read_text(encoding='utf-8'))
     scores, labels, classes = predict(args.name, args.data, args.batch_size)
+    record = json.loads(args.record.read_text(encoding='utf-8'))
     row = rows[args.name]
     file = Path(row['file'])
     shipped = dict(weights=args.name, sha256=row['sha256'], data=args.label, **figures(scores, labels, classes))
