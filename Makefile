@@ -40,8 +40,8 @@ clean: ## remove what was built; results of runs stay in work_dirs/
 	rm -rf build dist *.egg-info ranet_mm/.mim .pytest_cache .ruff_cache $(VENV)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): setup.py pyproject.toml constraints.txt
+$(INSTALLED): Makefile setup.py pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or later is needed; this is " + sys.version) if sys.version_info < (3, 10) else 0'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --constraint constraints.txt --editable '.[timm,mm,dev]'
+	$(RUN) -m pip install --constraint constraints.txt --editable '.[timm,mm,seg,dev]'
 	touch $@

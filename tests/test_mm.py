@@ -218,9 +218,9 @@ def build_classifier(**head):
 @pytest.mark.parametrize('library', ['mmpretrain', 'mmseg', 'mmdet'])
 def test_builds_in_other_libraries_without_custom_imports(library):
     if find_spec(library) is None:
-        pytest.skip(f'{library} is not installed')
+        pytest.skip(f'{library} is not installed: the extras mm, seg and det bring mmpretrain, mmseg and mmdet')
     if library == 'mmdet' and find_spec('mmcv._ext') is None:
-        pytest.skip('mmdet needs the compiled operators of mmcv, and this mmcv has none')
+        pytest.skip('mmdet needs the compiled operators of mmcv, and this mmcv has none: build onedl-mmcv with them')
     code = (
         f'from {library}.registry import MODELS\n'
         f'from {library}.utils import register_all_modules\n'
