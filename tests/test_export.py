@@ -74,7 +74,7 @@ def test_a_wrong_file_is_noticed(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ('more', 'sentence'),
     [
-        (['--pretrained'], 'has no pretrained weights'),
+        (['--pretrained'], 'weights do not fit ArchCfg'),
         (['--checkpoint', 'none.pth'], "checkpoint 'none.pth' does not exist"),
         (['colour=True'], "'colour' is not an option of the network"),
     ],
