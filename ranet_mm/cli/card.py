@@ -116,7 +116,8 @@ def render(name: str, record: dict[str, Any], size: int) -> str:
 | Made at | commit `{record['commit']}`, torch {record['versions']['torch']} |
 | File | {size / 2**20:.1f} MiB, SHA-256 `{shipped['sha256']}` |
 
-The figures are of the file as it ships, through the transform that timm resolves for the model. {record.get('note', '')}
+The figures are of the file as it ships, through the transform that timm resolves for the model.
+{record.get('note', '')}
 
 | Class | Accuracy, % |
 | --- | ---: |
