@@ -40,12 +40,42 @@ class TestOutputs:
         assert isinstance(maps, tuple)
         assert [tuple(m.shape) for m in maps] == [SHAPES[i] for i in indices]
 
-    def test_last_map_is_the_classifiers_and_the_others_are_raw(self):
+    def test_shared_norms_are_those_that_read_the_map(self):
         model = small(out_indices=(0, 1, 2, 3)).eval()
-        maps, raw = model(image()), model.forward_stages(image())
-        assert all(torch.equal(maps[i], raw[i]) for i in range(3))
+        read, first = [], [stage[0] for stage in model.stages[1:]]
+        for unit in first:
+            unit.conv1.register_forward_pre_hook(lambda _, args: read.append(args[0].clone()))
+        maps = model(image())
+        assert all(torch.equal(a, b) for a, b in zip(maps, read, strict=False))
         assert torch.equal(maps[3], model.forward_features(image()))
-        assert maps[3].min() >= 0 > raw[3].min()
+        assert all(m.min() >= 0 for m in maps)
+
+    def test_own_norms(self):
+        model, shared = (small(out_indices=(0, 2, 3), out_norm=name).eval() for name in ('own', 'shared'))
+        assert set(model.state_dict()) - set(shared.state_dict()) == {
+            f'norm{i}.{k}' for i in (0, 2) for k in nn.BatchNorm2d(1).state_dict()
+        }
+        assert [model.norm0.num_features, model.norm2.num_features] == [16, 64]
+        model.load_state_dict(shared.state_dict(), strict=False)
+        for stage in (0, 2):
+            getattr(model, f'norm{stage}').load_state_dict(shared.stages[stage + 1][0].norm1.state_dict())
+        assert all(torch.equal(a, b) for a, b in zip(model(image()), shared(image()), strict=True))
+
+    def test_raw_maps(self):
+        model = small(out_indices=(0, 1, 2, 3), out_norm='none').eval()
+        assert all(torch.equal(a, b) for a, b in zip(model(image()), model.forward_stages(image()), strict=True))
+
+    @pytest.mark.parametrize('out_norm', ['shared', 'own'])
+    def test_maps_of_activated_units_are_returned_as_they_are(self, out_norm):
+        unit = ('type1', 'resnext', 'type1', 'resnext')
+        model = small(unit=unit, width=0.5, out_indices=(0, 1, 2, 3), out_norm=out_norm).eval()
+        maps, raw = model(image()), model.forward_stages(image())
+        normed = dict(shared=[1], own=[0, 2])[out_norm]
+        assert [i for i in range(4) if not torch.equal(maps[i], raw[i])] == normed
+
+    def test_unknown_norm_is_refused(self):
+        with pytest.raises(ValueError, match="out_norm='pre' is not allowed: it must be one of shared, own, none"):
+            small(out_norm='pre')
 
     @pytest.mark.parametrize('indices', [(4,), (-5,), ()])
     def test_indices_out_of_range_are_refused(self, indices):

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..arch import ArchCfg
-from ..layers import ActLayer, NormLayer
+from ..layers import UNITS, ActLayer, NormLayer
 from ..network import RANetFeatures
 from ..registry import MODELS
+
+OUT_NORMS = ('shared', 'own', 'none')
 
 
 @ROOT_MODELS.register_module()
@@ -28,8 +30,11 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
     Args:
         arch: Name of a variant, mapping of `ArchCfg` fields or `ArchCfg`.
         in_channels: Channels of the input image.
-        out_indices: Stages whose maps are returned; negative ones count from the last stage. The last
-            stage is returned normalized and activated, as the classifier reads it; others raw.
+        out_indices: Stages whose maps are returned; negative ones count from the last stage.
+        out_norm: How the maps of pre-activation stages, which are sums without a norm, are returned.
+            `shared`: normalized and activated by the layers that open the next stage (behind the last stage,
+            those before the classifier): pretrained, and no further parameters. `own`: by a norm of each map's
+            own, with the key `norm{stage}`, as Swin and ConvNeXt have; the last keeps `norm`. `none`: raw.
         frozen_stages: 0 freezes the stem, k also the first k stages; -1 freezes nothing.
         norm_eval: Keep batch statistics fixed in training mode.
         with_cp: Recompute activations in the backward pass to save memory.
@@ -50,6 +55,7 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         *,
         in_channels: int = 3,
         out_indices: Sequence[int] = (-1,),
+        out_norm: str = 'shared',
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -66,7 +72,9 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
             **options,
         )
         self.init_cfg = init_cfg
+        self.last_stage = len(self.stages) - 1
         self.out_indices = _checked_indices(out_indices, len(self.stages))
+        self._set_out_norm(out_norm, _norm_layer(norm_cfg))
         if not -1 <= frozen_stages <= len(self.stages):
             raise ValueError(
                 f'frozen_stages={frozen_stages!r} is not allowed: it must be from -1 to {len(self.stages)}'
@@ -76,11 +84,32 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         self.grad_checkpointing = with_cp
         self._freeze()
 
+    def _set_out_norm(self, out_norm: str, norm_layer: NormLayer) -> None:
+        if out_norm not in OUT_NORMS:
+            raise ValueError(f'out_norm={out_norm!r} is not allowed: it must be one of {", ".join(OUT_NORMS)}')
+        self.out_norm = out_norm
+        for stage in sorted({*self.out_indices} - {self.last_stage}) if out_norm == 'own' else ():
+            if self._preact(stage):
+                self.add_module(f'norm{stage}', norm_layer(self.feature_info[stage + 1]['num_chs']))
+
+    def _preact(self, stage: int) -> bool:
+        return UNITS[self.arch.stage_unit(stage)].preact
+
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, in_channels, H, W) -> one map for each of `out_indices`."""
-        outs = self.forward_stages(x)
-        last = len(outs) - 1
-        return tuple(self.act(self.norm(outs[i])) if i == last else outs[i] for i in self.out_indices)
+        maps = self.forward_stages(x)
+        return tuple(self._out(stage, maps[stage]) for stage in self.out_indices)
+
+    def _out(self, stage: int, x: Tensor) -> Tensor:
+        """The map of a stage as `out_norm` wants it."""
+        if self.out_norm == 'none':
+            return x
+        if stage == self.last_stage:
+            return self.act(self.norm(x))
+        if self.out_norm == 'own':
+            return self.stages[stage][0].act(getattr(self, f'norm{stage}')(x)) if self._preact(stage) else x
+        reader = self.stages[stage + 1][0]
+        return reader.act(reader.norm1(x)) if self._preact(stage + 1) else x
 
     def train(self, mode: bool = True) -> ResidualAttentionNet:
         """Set the mode, keep what is frozen in evaluation mode, and return the model."""
