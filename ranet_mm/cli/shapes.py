@@ -1,0 +1,42 @@
+"""Write images of shapes with boxes and masks, in the layouts of COCO, ADE20K and PASCAL VOC."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields
+
+from . import common
+
+NUMBERS = dict(
+    size='side of an image in pixels', train='training images', val='validation images',
+    objects='most shapes in an image', seed='of the random generators',
+)  # fmt: skip
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    from ..shapes import LAYOUTS, ShapesCfg
+
+    parser = common.Parser(prog='make_shapes', description=__doc__)
+    parser.add_argument('folder', nargs='?', default='data/shapes', help='a new folder (data/shapes by default)')
+    for field in fields(ShapesCfg):
+        text = f'{NUMBERS[field.name]} ({field.default} by default)'
+        parser.add_argument(f'--{field.name}', type=int, default=field.default, help=text)
+    parser.add_argument('--layouts', nargs='+', default=[*LAYOUTS], choices=[*LAYOUTS], help='all by default')
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    return parser.parse_args(argv)
+
+
+def shapes(args: argparse.Namespace) -> None:
+    """Write the images, and say where they are."""
+    from ..shapes import ShapesCfg, make
+
+    cfg = ShapesCfg(**{f.name: getattr(args, f.name) for f in fields(ShapesCfg)})
+    written = make(args.folder, cfg, args.layouts)
+    print(
+        f'{"Wrote" if written else "Already there:"} {cfg.train} + {cfg.val} images of {cfg.size}x{cfg.size} pixels '
+        f'{"to" if written else "in"} {args.folder}/: {", ".join(args.layouts)}'
+    )
+
+
+main = common.entry(shapes, parse_args)
