@@ -1,0 +1,63 @@
+"""Hooks that change what the network is trained on."""
+
+import pytest
+import torch
+
+pytest.importorskip('mmpretrain')
+Config = pytest.importorskip('mmengine.config').Config
+Runner = pytest.importorskip('mmengine.runner').Runner
+ProgressiveResizeHook = pytest.importorskip('ranet_mm.mm.hooks').ProgressiveResizeHook
+
+
+class Sides(torch.nn.Module):
+    """A classifier's stand-in that notes the side of each batch."""
+
+    def __init__(self, size=None):
+        super().__init__()
+        self.data_preprocessor = torch.nn.Module()
+        if size:
+            self.data_preprocessor.size = size
+        self.min_size = 32
+
+
+class FakeRunner:
+    def __init__(self, epoch, **kwargs):
+        self.epoch, self.model = epoch, Sides(**kwargs)
+
+
+@pytest.mark.parametrize(('epoch', 'side'), [(0, 16), (3, 16), (4, 24), (7, 24), (8, 32), (99, 32)])
+def test_pictures_get_the_side_of_the_epoch(epoch, side):
+    hook, runner = ProgressiveResizeHook([(0, 16), (4, 24), (8, 32)]), FakeRunner(epoch)
+    batch = dict(inputs=[torch.full((3, 32, 32), 77, dtype=torch.uint8) for _ in range(2)])
+    hook.before_train_iter(runner, 0, batch)
+    assert [tuple(image.shape) for image in batch['inputs']] == [(3, side, side)] * 2
+    assert all((image == 77).all() and image.dtype == torch.uint8 for image in batch['inputs'])
+
+
+def test_a_preprocessor_that_makes_its_own_pictures_is_told_the_side():
+    hook, runner, batch = ProgressiveResizeHook([(0, 16), (1, 32)]), FakeRunner(0, size=32), dict(inputs='untouched')
+    hook.before_train_iter(runner, 0, batch)
+    assert runner.model.data_preprocessor.size == 16
+    assert batch == dict(inputs='untouched')
+
+
+def test_the_network_admits_small_pictures_only_where_the_hook_says_so():
+    runner = FakeRunner(0)
+    ProgressiveResizeHook([(0, 16), (1, 32)]).before_train(runner)
+    assert runner.model.min_size == 16
+
+
+@pytest.mark.parametrize('sizes', [[], [(1, 32)], [(0, 16), (0, 32)], [(0, 32), (5, 16), (3, 32)], [(0, 8), (1, 32)]])
+def test_impossible_sizes_are_refused(sizes):
+    with pytest.raises(ValueError, match=r'sizes=.* is not allowed: it must be \(first epoch, side\) pairs'):
+        ProgressiveResizeHook(sizes)
+
+
+def test_a_run_goes_through_the_sizes(write_config, tmp_path):
+    hook = "custom_hooks = [dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 16), (1, 32)])]\n"
+    cfg = Config.fromfile(write_config(hook + 'train_cfg = dict(val_interval=9)\n'))
+    cfg.work_dir = str(tmp_path)
+    runner, sides = Runner.from_cfg(cfg), []
+    runner.model.backbone.register_forward_pre_hook(lambda module, args: sides.append(args[0].shape[-1]))
+    runner.train()
+    assert sides == [16] * 6 + [32] * 6
