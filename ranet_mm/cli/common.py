@@ -126,9 +126,12 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     from mmengine.config import Config
 
+    from ..mm.dense import find_libraries
+
     if not Path(args.config).is_file():
         raise FileNotFoundError(f'config file {args.config!r} does not exist')
     with contextlib.redirect_stdout(io.StringIO()):  # mmpretrain greets with what it could not import
+        find_libraries()
         cfg = Config.fromfile(args.config)
         if find_spec('mmpretrain'):
             import mmpretrain.datasets  # noqa: F401
@@ -141,6 +144,8 @@ def load_config(args: argparse.Namespace) -> Config:
     for name in LOADERS:
         if cfg.get(name):
             set_loader_defaults(cfg[name], not args.no_pin_memory)
+            if cfg.get('default_scope', 'mmpretrain') == 'mmpretrain':  # mmdet and mmseg keep MMEngine's default
+                cfg[name].setdefault('collate_fn', dict(type='default_collate'))
     fit_device(cfg)
     return cfg
 
@@ -168,7 +173,6 @@ def set_loader_defaults(loader: dict, pin_memory: bool) -> None:
     import torch
 
     loader['num_workers'] = min(loader.get('num_workers', 0), cores())
-    loader.setdefault('collate_fn', dict(type='default_collate'))
     loader['persistent_workers'] = loader.get('persistent_workers', True) and loader['num_workers'] > 0
     loader['pin_memory'] = loader.get('pin_memory', True) and pin_memory and torch.cuda.is_available()
 
