@@ -19,6 +19,8 @@ model = dict(
         post_stride=2,
         out_indices=(0, 1, 2, 3),
         out_norm='shared',
+        zero_init_last=True,
+        init_cfg=dict(type='Pretrained', checkpoint='ranet_mm://attention56_cifar.cifar10', prefix='backbone.'),
     ),
     decode_head=dict(
         in_channels=[128, 256, 512, 1024], channels=64, num_classes=4, norm_cfg=norm_cfg, pool_scales=(1, 2)

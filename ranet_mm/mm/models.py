@@ -4,8 +4,9 @@ from importlib.util import find_spec
 
 from .backbone import ResidualAttentionNet
 from .neck import ResidualAttentionNeck
+from .shipped import load_from_package
 
-__all__ = ['ResidualAttentionNeck', 'ResidualAttentionNet']
+__all__ = ['ResidualAttentionNeck', 'ResidualAttentionNet', 'load_from_package']
 
 if find_spec('mmpretrain') is not None:  # a detector or segmentor needs no classification head
     from .head import ResidualAttentionHead

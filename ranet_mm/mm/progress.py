@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+import numpy as np
 import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
@@ -141,7 +142,7 @@ class ProgressHook(Hook):
 
 def scores(metrics: Mapping[str, float]) -> str:
     """`accuracy 98.33`, from MMEngine's metrics."""
-    return '  '.join(f'{NAMES.get(k, k)} {v:.2f}' for k, v in metrics.items() if isinstance(v, float))
+    return '  '.join(f'{NAMES.get(k, k)} {v:.2f}' for k, v in metrics.items() if isinstance(v, float | np.floating))
 
 
 def images_per_second(speed: float) -> str:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from importlib import metadata
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class RecordHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         if self.record.get('curve'):
-            values = {k: _rounded(v) for k, v in (metrics or {}).items() if isinstance(v, int | float)}
+            values = {k: _rounded(v) for k, v in (metrics or {}).items() if isinstance(v, Real)}
             self.record['curve'][-1].update(values)
             self._write(runner.iter)
 
