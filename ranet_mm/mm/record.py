@@ -99,8 +99,13 @@ class RecordHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         if self.record.get('curve'):
-            values = {k: _rounded(v) for k, v in (metrics or {}).items() if isinstance(v, Real)}
-            self.record['curve'][-1].update(values)
+            self.record['curve'][-1].update(_numbers(metrics))
+            self._write(runner.iter)
+
+    def after_test_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
+        if self.record.get('curve'):  # at the end of training
+            self.record['test'] = _numbers(metrics)
+            self._describe_data(runner, 'test', {})
             self._write(runner.iter)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -130,7 +135,7 @@ class RecordHook(Hook):
     def _describe_data(self, runner: Runner, split: str, old: Mapping) -> None:
         if not is_main_process():
             return
-        loader = runner.train_dataloader if split == 'train' else runner.val_dataloader
+        loader = getattr(runner, f'{split}_dataloader')
         found = self.record['data'][split] = data_digest(loader.dataset)
         before = old.get('data', {}).get(split, found)
         if before != found:
@@ -147,6 +152,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 def _rounded(value: float) -> float:
     return float(f'{float(value):.6g}')
+
+
+def _numbers(metrics: Mapping[str, Any] | None) -> dict[str, float]:
+    return {k: _rounded(v) for k, v in (metrics or {}).items() if isinstance(v, Real)}
 
 
 def data_digest(dataset: Any) -> dict[str, Any]:
