@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 from torch import Tensor, nn
 
 from ..registry import HOOKS
+
+QUOTES = '\'"'
 
 
 def _history_getattr(obj: Any, name: str) -> Any:
@@ -28,7 +31,7 @@ def _history_getattr(obj: Any, name: str) -> Any:
 
 
 def safe_globals() -> list:
-    """What MMEngine's checkpoints hold besides tensors and plain data, for `torch.serialization.safe_globals`."""
+    """What MMEngine's checkpoints hold besides tensors and plain data, for `torch.serialization.add_safe_globals`."""
     multiarray = getattr(np, '_core', None) or np.core
     multiarray = multiarray.multiarray
     dtypes = ('Float64DType', 'Float32DType', 'Int64DType', 'Int32DType', 'UInt32DType', 'BoolDType')
@@ -38,31 +41,68 @@ def safe_globals() -> list:
     return found + [getattr(np.dtypes, name) for name in dtypes]
 
 
-def allow_mmengine_checkpoints() -> None:
-    """Let MMEngine resume where PyTorch reads files safely, for versions of MMEngine that cannot by themselves."""
-    from mmengine.runner import checkpoint
+def use_safe_reader() -> None:
+    """Have MMEngine read local files by `read_checkpoint`, in resuming, `load_from` and `init_cfg` alike.
 
-    if not hasattr(checkpoint, 'get_torch_safe_globals'):
-        torch.serialization.add_safe_globals(safe_globals())
+    MMEngine 0.10.7 by itself cannot resume with PyTorch 2.6 or later, and the maintained release runs the code in a
+    file that it cannot read safely. Neither reads safetensors.
+    """
+    CheckpointLoader.register_scheme(prefixes='', loader=load_from_disk, force=True)
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; nothing but tensors, plain data and MMEngine's histories is accepted.
+def load_from_disk(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """`read_checkpoint` as MMEngine calls it, which logs this name without its first ten characters."""
+    checkpoint = read_checkpoint(filename, map_location)
+    if isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)  # MMEngine would run this text, and writes none itself
+    return checkpoint
+
+
+def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
+    """Read a checkpoint; nothing but tensors, plain data and MMEngine's histories is accepted.
+
+    Args:
+        path: File of `torch.save`, or of weights alone where the name ends in `.safetensors`.
+        map_location: Where tensors go, as in `torch.load`.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, no checkpoint, or holds other objects.
+        ModuleNotFoundError: The file needs safetensors, which is not installed.
     """
-    if not Path(path).is_file():
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise ValueError(f'checkpoint {str(path)!r} is a folder: name one of the files in it')
+    if not file.is_file():
         raise FileNotFoundError(f'checkpoint {str(path)!r} does not exist')
+    read = _read_safetensors if file.suffix == '.safetensors' else _read_pickled
     try:
-        with torch.serialization.safe_globals(safe_globals()):
-            checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
+        checkpoint = read(file, map_location)
+    except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError, ValueError) as error:
         raise ValueError(f'checkpoint {str(path)!r} cannot be read: {_reason(error)}') from error
     if not isinstance(checkpoint, dict) or not weights_of(checkpoint):
         raise ValueError(f'checkpoint {str(path)!r} holds no weights')
     return checkpoint
+
+
+def _read_pickled(file: Path, map_location: Any) -> Any:
+    # Not in the context `torch.serialization.safe_globals`, which on leaving takes from others what they allowed too.
+    torch.serialization.add_safe_globals(safe_globals())
+    return torch.load(file, map_location=map_location, weights_only=True)
+
+
+def _read_safetensors(file: Path, map_location: Any) -> dict[str, Any]:
+    if find_spec('safetensors') is None:
+        raise ModuleNotFoundError(f'checkpoint {str(file)!r} needs safetensors: pip install safetensors')
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(file)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    device = map_location if isinstance(map_location, str | torch.device) else 'cpu'
+    return dict(state_dict={key: value.to(device) for key, value in weights.items()})
 
 
 def _reason(error: Exception) -> str:
@@ -110,7 +150,7 @@ class CheckpointGuardHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         ours = unwrapped(runner.model).state_dict()
-        theirs = checkpoint.get('state_dict', checkpoint)
+        theirs = checkpoint['state_dict'] = classifier_keys(checkpoint.get('state_dict', checkpoint), ours)
         fine_tuning = runner._train_loop is not None and not runner._resume
         if fine_tuning:
             self._drop_misfits(runner, ours, theirs)
@@ -156,21 +196,59 @@ def mismatches(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], prefix:
     return found
 
 
+def classifier_keys(weights: dict[str, Tensor], ours: Collection[str]) -> dict[str, Tensor]:
+    """Weights of the timm model under the keys of an OpenMMLab classifier; others are left as they are."""
+    if any(k in ours for k in weights if not k.startswith('head.')):
+        return weights
+    renamed = {k if k.startswith('head.') else f'backbone.{k}': v for k, v in weights.items()}
+    return renamed if any(k in ours for k in renamed) else weights
+
+
 def describe(cfg: Mapping) -> str:
     """Type and options of a config's backbone."""
     model = cfg.get('model') or {}
     while 'module' in model:
         model = model['module']
-    backbone = model.get('backbone') or {}
-    options = ', '.join(f'{k}={v!r}' for k, v in backbone.items() if k not in ('type', 'init_cfg'))
-    return f'{backbone.get("type", "unknown")}({options})'
+    return _call({k: repr(v) for k, v in (model.get('backbone') or {}).items()})
+
+
+def _call(backbone: Mapping[str, str]) -> str:
+    options = ', '.join(f'{k}={v}' for k, v in backbone.items() if k not in ('type', 'init_cfg'))
+    return f'{backbone.get("type", "unknown").strip(QUOTES)}({options})'
 
 
 def checkpoint_architecture(checkpoint: Mapping) -> str:
     """Architecture that a checkpoint's own config names, or else what its weights tell."""
     text = checkpoint.get('meta', {}).get('cfg')
-    if isinstance(text, str):
-        return describe(Config.fromstring(text, '.py'))
+    backbone = backbone_in(text) if isinstance(text, str) else {}
+    if backbone:
+        return _call(backbone)
     weights = weights_of(checkpoint)
     count = sum(v.numel() for v in weights.values())
-    return f'of unknown architecture: {count:,} values, the first of them {next(iter(weights), None)!r}'
+    modules = attention_modules(weights)
+    of = f'with {modules} attention modules in its stages' if modules else 'of unknown architecture'
+    return f'{of}: {count:,} values, the first of them {next(iter(weights), None)!r}'
+
+
+def backbone_in(text: str) -> dict[str, str]:
+    """Options of the backbone in the text of a config, as they are written there; nothing of it is run."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return {}
+    node = {t.id: s.value for s in tree.body if isinstance(s, ast.Assign) for t in s.targets if isinstance(t, ast.Name)}
+    node = _arguments(node.get('model'))
+    while 'module' in node:
+        node = _arguments(node['module'])
+    return {k: ast.unparse(v) for k, v in _arguments(node.get('backbone')).items()}
+
+
+def _arguments(node: ast.AST | None) -> dict[str, ast.expr]:
+    return {k.arg: k.value for k in node.keywords if k.arg} if isinstance(node, ast.Call) else {}
+
+
+def attention_modules(weights: Collection[str]) -> str:
+    """`1, 2, 3` for three stages of so many attention modules; empty for a network that is not ours."""
+    found = {match.groups() for key in weights if (match := re.search(r'\bstages\.(\d+)\.(\d+)\.trunk\.', key))}
+    stages = [stage for stage, _ in found]
+    return ', '.join(str(stages.count(stage)) for stage in sorted(set(stages), key=int))

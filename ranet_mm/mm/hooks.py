@@ -17,20 +17,22 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..registry import HOOKS
-from .checkpoint import CheckpointGuardHook, allow_mmengine_checkpoints
+from .checkpoint import CheckpointGuardHook, use_safe_reader
+from .final_test import FinalTestHook
 from .progress import ProgressHook
 from .record import RecordHook
 
 __all__ = [
     'ChannelsLastHook',
     'CheckpointGuardHook',
+    'FinalTestHook',
     'InterruptHook',
     'ProgressHook',
     'ProgressiveResizeHook',
     'RecordHook',
 ]
 
-allow_mmengine_checkpoints()
+use_safe_reader()
 
 
 @HOOKS.register_module()
@@ -132,6 +134,10 @@ class InterruptHook(Hook):
     def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if self.interrupted:
             self._stop('interrupted in validation')
+
+    def after_test_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        if self.interrupted:
+            self._stop('interrupted in the test')
 
     def after_train(self, runner: Runner) -> None:
         self._restore()

@@ -18,9 +18,13 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     MMEngine's own loop starts such an epoch again and runs past the planned iterations. The order of the samples
     is that of the uninterrupted run; random augmentation is not: its generators start from the seed again.
     A checkpoint from the end of an epoch was written before that epoch's validation, which is therefore made up for.
+
+    Raises:
+        ValueError: The checkpoint's epochs have another number of iterations.
     """
 
     def run(self) -> nn.Module:
+        self._check_length()
         self.runner.call_hook('before_train')
         if self._iter and self._iter == self._epoch * len(self.dataloader):
             self._validate_if_due()
@@ -30,6 +34,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self._validate_if_due()
         self.runner.call_hook('after_train')
         return self.runner.model
+
+    def _check_length(self) -> None:
+        hub, length = self.runner.message_hub, len(self.dataloader)
+        before = hub.get_info('max_iters', 0) // hub.get_info('max_epochs', 1)  # of the checkpoint, until before_train
+        if self._iter and before != length:
+            raise ValueError(
+                f'an epoch of {length} iterations cannot go on with a checkpoint whose epochs have {before}: the data, '
+                'the batch size and the number of processes must be those of the run so far'
+            )
 
     def _validate_if_due(self) -> None:
         due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs

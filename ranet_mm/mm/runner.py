@@ -14,7 +14,10 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 
 from ..registry import RUNNERS
+from .checkpoint import use_safe_reader
 from .progress import ProgressHook
+
+use_safe_reader()
 
 
 @RUNNERS.register_module()
