@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,8 @@ class RANetFeatures(nn.Module):
         arch: Name of a variant, mapping of fields or `ArchCfg`.
         in_chans: Channels of the input image.
         output_stride: Greatest stride of a feature map; later strides become dilations.
+        dilations: Dilation of each stage, the post stage included; as `output_stride` asks where left out. The
+            unit that opens a stage still has the dilation of the stage before, whose map it reads.
         norm_layer: Builds a normalization from its number of channels.
         act_layer: Builds an activation.
         drop_path_rate: Stochastic depth rate of the last trunk unit; earlier ones grow linearly to it.
@@ -59,6 +61,7 @@ class RANetFeatures(nn.Module):
         *,
         in_chans: int = 3,
         output_stride: int = 32,
+        dilations: Sequence[int] | None = None,
         norm_layer: NormLayer = nn.BatchNorm2d,
         act_layer: ActLayer = partial(nn.ReLU, inplace=True),
         drop_path_rate: float = 0.0,
@@ -70,7 +73,7 @@ class RANetFeatures(nn.Module):
         self.in_chans, self.output_stride = in_chans, output_stride
         self.min_size = MIN_SIZE
         self.grad_checkpointing = False
-        build = _StageBuilder(cfg, output_stride, norm_layer, act_layer, drop_path_rate)
+        build = _StageBuilder(cfg, output_stride, dilations, norm_layer, act_layer, drop_path_rate)
         self.stem = build.stem(in_chans)
         self.stages = build.stages()
         self.feature_info = build.feature_info
@@ -127,11 +130,20 @@ class _StageBuilder:
     """Builds stem and stages in order and keeps count of channels, stride, dilation and drop rate."""
 
     def __init__(
-        self, cfg: ArchCfg, output_stride: int, norm_layer: NormLayer, act_layer: ActLayer, drop_path_rate: float
+        self,
+        cfg: ArchCfg,
+        output_stride: int,
+        dilations: Sequence[int] | None,
+        norm_layer: NormLayer,
+        act_layer: ActLayer,
+        drop_path_rate: float,
     ) -> None:
         if output_stride not in (8, 16, 32):
             raise ValueError(f'output_stride={output_stride!r} is not allowed: it must be 8, 16 or 32')
+        if dilations is not None:
+            _check_dilations(dilations, len(cfg.modules) + bool(cfg.post_units), output_stride)
         self.cfg, self.output_stride, self.drop_path_rate = cfg, output_stride, drop_path_rate
+        self.dilations = dilations
         self.layers, self.parts = dict(norm_layer=norm_layer, act_layer=act_layer), COMPAT[cfg.compat]
         self.chs, self.stride, self.dilation, self.blocks = 0, 1, 1, 0
         self.total_blocks = sum(cfg.modules) + len(cfg.modules) + cfg.post_units
@@ -167,9 +179,12 @@ class _StageBuilder:
         return stages
 
     def _opening_unit(self, kind: type[Unit], chs: int, stride: int) -> Unit:
-        if self.stride * stride > self.output_stride:
+        before = self.dilation
+        if self.dilations is not None:
+            self.dilation = self.dilations[len(self.feature_info) - 1]
+        elif self.stride * stride > self.output_stride:
             self.dilation, stride = self.dilation * stride, 1
-        unit = self._unit(kind, self._next_drop_path())(self.chs, chs, stride)
+        unit = self._unit(kind, self._next_drop_path())(self.chs, chs, stride, dilation=before)
         self.chs, self.stride = chs, self.stride * stride
         return unit
 
@@ -199,6 +214,15 @@ class _StageBuilder:
 
     def _record(self, module: str) -> None:
         self.feature_info.append(dict(num_chs=self.chs, reduction=self.stride, module=module))
+
+
+def _check_dilations(dilations: Sequence[int], stages: int, output_stride: int) -> None:
+    if len(dilations) != stages or any(not isinstance(d, int) or d < 1 for d in dilations):
+        raise ValueError(
+            f'dilations={dilations!r} is not allowed: it must be {stages} whole numbers, 1 or more, one for each stage'
+        )
+    if output_stride != 32:
+        raise ValueError(f'output_stride={output_stride} is not allowed besides dilations={dilations!r}: leave out one')
 
 
 def init_weights(model: nn.Module, zero_init_last: bool = False) -> None:

@@ -61,6 +61,51 @@ def test_output_stride_dilates(output_stride, side):
     assert {k: v.shape for k, v in net.state_dict().items()} == {k: v.shape for k, v in full.state_dict().items()}
 
 
+@pytest.mark.parametrize('size', [64, 72])
+@pytest.mark.parametrize('unit', ['type1', 'type2', 'resnext', INCEPTION])
+def test_dilation_computes_the_map_between_the_strided_positions(unit, size):
+    """A post stage whose stride became a dilation gives the strided map at every second position."""
+    arch = dict(base='attention56', unit=unit, width=0.25)
+    strided = tiny(**arch).double().eval()
+    x = torch.randn(1, 3, size, size, dtype=torch.float64)
+    for options in (dict(output_stride=16), dict(dilations=(1, 1, 1, 2), post_stride=1)):
+        dilated = RANetFeatures(arch, **options).double().eval()
+        dilated.load_state_dict(strided.state_dict())
+        torch.testing.assert_close(dilated(x)[..., ::2, ::2], strided(x))
+
+
+@pytest.mark.parametrize(
+    ('strides', 'post_stride', 'dilations', 'sides'),
+    [
+        ((1, 2, 2), 2, None, [16, 8, 4, 2]),
+        ((1, 2, 1), 1, (1, 1, 2, 4), [16, 8, 8, 8]),
+        ((1, 2, 2), 1, (1, 1, 1, 2), [16, 8, 4, 4]),
+        ((1, 1, 1), 1, (1, 2, 4, 8), [16, 16, 16, 16]),
+        ((1, 2, 2), 2, (3, 1, 2, 1), [16, 8, 4, 2]),
+    ],
+)
+def test_dilations_of_each_stage(strides, post_stride, dilations, sides):
+    net = tiny(base='attention56', strides=strides, post_stride=post_stride)
+    net = RANetFeatures(net.arch, dilations=dilations).eval()
+    assert [m.shape[-1] for m in net.forward_stages(torch.randn(1, 3, 64, 64))] == sides
+    found = [
+        {m.dilation[0] for m in stage[1:].modules() if getattr(m, 'kernel_size', 1) == (3, 3)} for stage in net.stages
+    ]
+    assert found == [{d} for d in dilations or (1, 1, 1, 1)]
+    assert [stage[0].conv2.dilation[0] for stage in net.stages] == [1, *(dilations or (1, 1, 1, 1))[:-1]]
+
+
+@pytest.mark.parametrize('dilations', [(1, 1, 2), (1, 1, 2, 0), (1, 1, 2, 1.5)])
+def test_bad_dilations_are_named(dilations):
+    with pytest.raises(ValueError, match=r'dilations=.* is not allowed: it must be 4 whole numbers, 1 or more'):
+        RANetFeatures(TINY, dilations=dilations)
+
+
+def test_dilations_stand_alone():
+    with pytest.raises(ValueError, match=r'output_stride=16 is not allowed besides dilations='):
+        RANetFeatures(TINY, output_stride=16, dilations=(1, 1, 1, 2))
+
+
 def test_norm_and_act_layers_reach_everything():
     net = RANetFeatures(TINY, norm_layer=lambda chs: nn.GroupNorm(1, chs), act_layer=nn.SiLU)
     assert not any(isinstance(m, (nn.BatchNorm2d, nn.ReLU)) for m in net.modules())
