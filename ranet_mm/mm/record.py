@@ -38,8 +38,9 @@ class RecordHook(Hook):
     """Write `record.json` into the work dir: what ran, on what, and the curve, epoch by epoch.
 
     The record travels with the checkpoints, so a resumed run goes on with what was true at its checkpoint.
-    Of the record's fields, `seconds` adds up training and validation, `images_per_second` is training alone (data
-    loading included), `peak_memory_mib` is the device's, or the process's on a CPU.
+    Of the record's fields, `seconds` adds up training and validation, `cpu_seconds` is what this process used of
+    the processor meanwhile (its data workers aside), `images_per_second` is training alone (data loading included),
+    `peak_memory_mib` is the device's, or the process's on a CPU.
     """
 
     priority = 'LOW'  # before checkpoints are saved
@@ -56,7 +57,7 @@ class RecordHook(Hook):
     def before_train(self, runner: Runner) -> None:
         old = self.resumed
         self.path = Path(runner.work_dir) / self.FILE
-        self.since = time.perf_counter()
+        self.since, self.cpu_since = time.perf_counter(), time.process_time()
         self.images, self.train_seconds = 0, 0.0
         self.record = dict(
             name=run_name(runner),
@@ -68,12 +69,14 @@ class RecordHook(Hook):
             versions=versions(),
             hardware=hardware(),
             processes=get_world_size(),
+            parameters=sum(p.numel() for p in runner.model.parameters()),
             data={},
             epochs=runner.max_epochs,
             iterations=runner.max_iters,
             iteration=runner.iter,
             seconds=old.get('seconds', 0.0),
             train_seconds=old.get('train_seconds', 0.0),
+            cpu_seconds=old.get('cpu_seconds', 0.0),
             images=old.get('images', 0),
             images_per_second=old.get('images_per_second', 0.0),
             peak_memory_mib=old.get('peak_memory_mib', 0),
@@ -113,15 +116,16 @@ class RecordHook(Hook):
         checkpoint['record'] = json.loads(self._text())
 
     def _update(self, iteration: int) -> None:
-        now = time.perf_counter()
+        now, cpu_now = time.perf_counter(), time.process_time()
         record = self.record
         record['iteration'] = iteration
         record['seconds'] = round(record['seconds'] + now - self.since, 1)
+        record['cpu_seconds'] = round(record['cpu_seconds'] + cpu_now - self.cpu_since, 1)
         record['images'] += self.images
         record['train_seconds'] = round(record['train_seconds'] + self.train_seconds, 1)
         record['images_per_second'] = round(record['images'] / max(record['train_seconds'], 1e-3), 1)
         record['peak_memory_mib'] = max(record['peak_memory_mib'], peak_memory())
-        self.since, self.images, self.train_seconds = now, 0, 0.0
+        self.since, self.cpu_since, self.images, self.train_seconds = now, cpu_now, 0, 0.0
         if record['curve']:
             record['curve'][-1].setdefault('seconds', record['seconds'])
 
@@ -205,7 +209,9 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the packages that make the result."""
     found = {d.name.lower(): d.version for d in metadata.distributions()}
     found['torch'] = torch.__version__  # tells the build
-    return dict(python=platform.python_version(), **{n: found[n] for n in PACKAGES if n in found})
+    if torch.cuda.is_available():
+        found.update(cuda=torch.version.cuda, cudnn=str(torch.backends.cudnn.version()))
+    return dict(python=platform.python_version(), **{n: found[n] for n in (*PACKAGES, 'cuda', 'cudnn') if n in found})
 
 
 def hardware() -> str:

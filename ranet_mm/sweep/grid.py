@@ -1,0 +1,180 @@
+"""A sweep file describes a grid of training runs as data."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FIELDS = ('base', 'title', 'note', 'config', 'seeds', 'options', 'axes', 'jobs', 'published')
+TRAIN = 'tools/train.py'
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid. Two cells of the same config, options and seed are the same run, whatever their labels.
+
+    Attributes:
+        study: Folder of the sweep file; runs and records are kept by it.
+        grid: Name of the sweep file.
+        config: Config file, from the checkout.
+        options: What it changes in the config, by dotted names.
+        labels: Axis name -> name of the value.
+        seed: Random seed.
+        jobs: How many such runs share the machine.
+    """
+
+    study: str
+    grid: str
+    config: str
+    options: Options
+    labels: Mapping[str, str]
+    seed: int
+    jobs: int = 1
+
+    @property
+    def key(self) -> str:
+        """Name of the run's folder and record."""
+        identity = json.dumps([self.config, self.options], sort_keys=True)
+        return f'{Path(self.config).stem}_{hashlib.sha256(identity.encode()).hexdigest()[:8]}_seed{self.seed}'
+
+    @property
+    def title(self) -> str:
+        labels = ' '.join(f'{k}={v}' for k, v in self.labels.items())
+        return ' '.join(filter(None, (f'{self.study}/{self.grid}', labels, f'seed={self.seed}')))
+
+    def arguments(self, work_dir: Path) -> list[str]:
+        """The command line of the run, without the interpreter; it goes on from what the work dir holds."""
+        options = [f'{k}={_shown(v)}' for k, v in self.options.items()]
+        options.append(f'randomness.seed={self.seed}')
+        return [TRAIN, self.config, '--work-dir', str(work_dir), '--resume', '--cfg-options', *options]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a sweep file says; see docs/results.md."""
+
+    file: Path
+    config: str
+    title: str = ''
+    note: str = ''
+    seeds: tuple[int, ...] = (0,)
+    options: Options | None = None
+    axes: Mapping[str, Mapping[str, Options]] | None = None
+    jobs: int = 1
+    published: str = ''
+
+    @property
+    def study(self) -> str:
+        return self.file.parent.name
+
+    @property
+    def name(self) -> str:
+        return self.file.stem
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell with the first seed, then every cell with the second, and so on; the first axis changes last."""
+        axes = self.axes or {}
+        for seed, values in itertools.product(self.seeds, itertools.product(*(v.items() for v in axes.values()))):
+            options = dict(self.options or {})
+            for _, changes in values:
+                options.update(changes)
+            config = options.pop('config', self.config)
+            labels = dict(zip(axes, (label for label, _ in values), strict=True))
+            yield Cell(self.study, self.name, config, options, labels, seed, self.jobs)
+
+
+def load(path: str | Path) -> Grid:
+    """Read a sweep file; fields it does not give come from the file that `base` names, and options are added to its.
+
+    Raises:
+        FileNotFoundError: The file, its base or a config does not exist.
+        ValueError: A field is not known, missing or of the wrong form.
+    """
+    fields = _read(Path(path))
+    unknown = [name for name in fields if name not in FIELDS]
+    if unknown:
+        raise ValueError(f'field {unknown[0]!r} of {str(path)!r} is not known: allowed are {", ".join(FIELDS)}')
+    if 'config' not in fields:
+        raise ValueError(f'sweep file {str(path)!r} has no field config')
+    fields['axes'] = {str(k): _axis(path, k, v) for k, v in (fields.get('axes') or {}).items()}
+    seeds = fields.get('seeds', [0])
+    if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds):
+        raise ValueError(f'seeds={seeds!r} of {str(path)!r} is not allowed: it must be a list of whole numbers')
+    if type(fields.get('jobs', 1)) is not int or fields.get('jobs', 1) < 1:
+        raise ValueError(f'jobs={fields["jobs"]!r} of {str(path)!r} is not allowed: it must be 1 or more')
+    fields['seeds'] = tuple(seeds)
+    fields.pop('base', None)
+    return Grid(file=Path(path), **fields)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f'sweep file {str(path)!r} does not exist')
+    fields = yaml.safe_load(path.read_text(encoding='utf-8'))
+    if not isinstance(fields, dict):
+        raise ValueError(f'sweep file {str(path)!r} is not allowed: it must be a mapping of fields')
+    base = _read(path.parent / fields['base']) if 'base' in fields else {}
+    options = {**(base.get('options') or {}), **(fields.get('options') or {})}
+    return {**base, **fields, 'options': options}
+
+
+def _axis(path: str | Path, name: str, values: Any) -> dict[str, Options]:
+    if not isinstance(values, dict) or not values or not all(isinstance(v or {}, dict) for v in values.values()):
+        raise ValueError(
+            f'axis {name!r} of {str(path)!r} is not allowed: it must map the name of each value to the options it sets'
+        )
+    return {str(label): changes or {} for label, changes in values.items()}
+
+
+def collect(paths: Iterable[str | Path], only: Sequence[str] = ()) -> list[Cell]:
+    """The cells of several sweep files by value: a cell's first seed before any second one, then as the files stand.
+
+    Args:
+        paths: Sweep files, the most valuable first.
+        only: `AXIS=VALUE` leaves out cells with another value; several values of an axis add up.
+
+    Raises:
+        ValueError: `only` names an axis or a value that no file has.
+    """
+    rounds: dict[int, list[Cell]] = {}
+    for path in paths:
+        grid = load(path)
+        for cell in grid.cells():
+            rounds.setdefault(grid.seeds.index(cell.seed), []).append(cell)
+    cells = [cell for number in sorted(rounds) for cell in rounds[number]]
+    unique: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        unique.setdefault((cell.study, cell.key), cell)
+        if not Path(cell.config).is_file():
+            raise FileNotFoundError(f'config file {cell.config!r} of {cell.study}/{cell.grid} does not exist')
+    return _select(list(unique.values()), only)
+
+
+def _select(cells: list[Cell], only: Sequence[str]) -> list[Cell]:
+    wanted: dict[str, set[str]] = {}
+    for choice in only:
+        axis, equals, value = choice.partition('=')
+        known = {_value(c, axis) for c in cells} - {None}
+        if not equals or value not in known:
+            allowed = ', '.join(sorted(f'{axis}={v}' for v in known)) or 'AXIS=VALUE with an axis of the sweep file'
+            raise ValueError(f'--only {choice!r} is not allowed: it must be one of {allowed}')
+        wanted.setdefault(axis, set()).add(value)
+    return [c for c in cells if all(_value(c, axis) in values for axis, values in wanted.items())]
+
+
+def _value(cell: Cell, axis: str) -> str | None:
+    return str(cell.seed) if axis == 'seed' else cell.labels.get(axis)
+
+
+def _shown(value: Any) -> str:
+    """A value as `--cfg-options` reads it."""
+    return f'[{",".join(map(_shown, value))}]' if isinstance(value, list | tuple) else str(value)

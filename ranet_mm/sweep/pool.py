@@ -1,0 +1,220 @@
+"""Runs the cells of a sweep: several at a time, resumed where they were cut, each with its own log."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+from .board import Board
+from .grid import Cell
+
+LOG, LOCK, RECORD = 'sweep.log', 'sweep.lock', 'record.json'
+POLL = 0.2  # seconds between two looks at the running cells
+GRACE = 60.0  # seconds that a cell has to write its checkpoint
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where runs and their records are kept.
+
+    Attributes:
+        runs: Folder of the work dirs.
+        records: Folder of the records of finished runs.
+    """
+
+    runs: Path
+    records: Path
+
+    def work_dir(self, cell: Cell) -> Path:
+        return self.runs / cell.study / cell.key
+
+    def record(self, cell: Cell) -> Path:
+        return self.records / cell.study / f'{cell.key}.json'
+
+    def state(self, cell: Cell) -> str:
+        """`done`, `cut` where a run can go on, or `waiting`."""
+        if self.record(cell).is_file():
+            return 'done'
+        return 'cut' if (self.work_dir(cell) / 'last_checkpoint').is_file() else 'waiting'
+
+    def publish(self, cell: Cell) -> dict[str, Any]:
+        """Copy the record of a finished run, with the options that made it.
+
+        Raises:
+            ValueError: The record is missing, or the run has not come to its end.
+        """
+        file = self.work_dir(cell) / RECORD
+        record = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
+        if not record or record['iteration'] != record['iterations']:
+            raise ValueError(f'the run ended without a finished {RECORD}')
+        record['sweep'] = dict(options=dict(cell.options), jobs=cell.jobs)
+        target = self.record(cell)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_suffix('.tmp')
+        draft.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
+        draft.replace(target)
+        return record
+
+
+@dataclass
+class Run:
+    """A cell that is running."""
+
+    cell: Cell
+    process: subprocess.Popen
+    log: Path
+    started: float = field(default_factory=time.monotonic)
+    asked: bool = False  # to stop
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def last_line(self) -> str:
+        with self.log.open('rb') as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 400))
+            lines = file.read().decode(errors='replace').strip().splitlines()
+        return lines[-1] if lines else ''
+
+
+def launch(cell: Cell, folder: Path, threads: int) -> Run | None:
+    """Start a cell, or go on with it; None where another sweep is running it.
+
+    The lock is the cell's as well, so that it holds even if this process is killed. In a session of its own the cell
+    does not get the terminal's Ctrl-C, which is for this process to act on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open('w') as lock, (folder / LOG).open('a') as log:
+        if not _locked(lock):
+            return None
+        process = subprocess.Popen(
+            [sys.executable, *cell.arguments(folder)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env={**os.environ, 'OMP_NUM_THREADS': str(threads)}, pass_fds=[lock.fileno()], start_new_session=True,
+        )  # fmt: skip
+    return Run(cell, process, folder / LOG)
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Pool:
+    """Runs cells in their order until all are done, the time is over, or a signal comes.
+
+    A cell of a grid with `jobs: 4` takes a quarter of the machine; the next one starts when its share is free.
+
+    Args:
+        cells: The cells, the most valuable first; those that have a record are left out.
+        places: Where runs and records are kept.
+        board: Shows what happens.
+        threads: Threads of a cell.
+        seconds: Time after which running cells get SIGTERM, on which they write a checkpoint.
+    """
+
+    def __init__(self, cells: Iterable[Cell], places: Places, board: Board, threads: int, seconds: float) -> None:
+        self.waiting = [c for c in cells if places.state(c) != 'done']
+        self.places, self.board, self.threads = places, board, threads
+        self.deadline = time.monotonic() + seconds
+        self.running: list[Run] = []
+        self.outcomes: Counter[str] = Counter()
+        self.finished_seconds: list[float] = []
+        self.signals = 0
+
+    def run(self) -> Mapping[str, int]:
+        """Number of cells by outcome: `done`, `failed`, `cut` or `waiting`."""
+        handlers = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while (self.waiting and not self._over()) or self.running:
+                self._start_what_fits()
+                self._collect()
+                if self._over():
+                    self._stop()
+                self.board.status(self._status())
+                time.sleep(POLL if self.running else 0)
+        finally:
+            for run in self.running:
+                run.process.kill()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            self.board.close()
+        self.outcomes['waiting'] += len(self.waiting)
+        return self.outcomes
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signals += 1
+        if self.signals > 1:
+            raise KeyboardInterrupt('stopped at once; what ran goes on from its latest checkpoint')
+
+    def _over(self) -> bool:
+        return self.signals > 0 or time.monotonic() >= self.deadline
+
+    def _start_what_fits(self) -> None:
+        while self.waiting and not self._over():
+            cell = self.waiting[0]
+            used = sum(Fraction(1, run.cell.jobs) for run in self.running)
+            if used + Fraction(1, cell.jobs) > 1:
+                return
+            self.waiting.pop(0)
+            run = launch(cell, self.places.work_dir(cell), self.threads)
+            if run is None:
+                self._end(cell, 'waiting', 'is run by another sweep')
+            else:
+                self.running.append(run)
+
+    def _collect(self) -> None:
+        for run in [r for r in self.running if r.process.poll() is not None]:
+            self.running.remove(run)
+            if run.process.returncode == 0:
+                self._publish(run)
+            elif self._over():
+                self._end(run.cell, 'cut', run.last_line())
+            else:
+                self._end(run.cell, 'failed', f'{run.last_line()}; see {run.log}')
+
+    def _publish(self, run: Run) -> None:
+        try:
+            record = self.places.publish(run.cell)
+        except ValueError as error:
+            self._end(run.cell, 'failed', f'{error}; see {run.log}')
+            return
+        self.finished_seconds.append(run.seconds)
+        scores = (f'{k.rpartition("/")[2]} {v:.2f}' for k, v in record['curve'][-1].items() if k.startswith('accuracy'))
+        self._end(run.cell, 'done', f'{", ".join(scores)} in {run.seconds:.0f} s')
+
+    def _end(self, cell: Cell, outcome: str, text: str) -> None:
+        self.outcomes[outcome] += 1
+        self.board.event(f'{outcome:7} {cell.title}: {text}', done=outcome == 'done')
+
+    def _stop(self) -> None:
+        """Ask every running cell for a checkpoint, once, and end those that take longer than the grace."""
+        self.deadline = min(self.deadline, time.monotonic())
+        for run in self.running:
+            if not run.asked:
+                run.asked = True
+                run.process.terminate()
+            elif time.monotonic() > self.deadline + GRACE:
+                run.process.kill()
+
+    def _status(self) -> str:
+        parts = [f'{self.outcomes["failed"]} failed, {len(self.running)} running']
+        if self.finished_seconds and self.waiting:
+            mean = sum(self.finished_seconds) / len(self.finished_seconds)
+            share = sum(Fraction(1, c.jobs) for c in self.waiting)
+            parts.append(f'about {mean * float(share) / 60:.0f} min left')
+        return '; '.join(parts + [run.last_line() for run in self.running])
