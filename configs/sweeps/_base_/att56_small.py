@@ -7,7 +7,7 @@ Cost:    about a minute on one CPU core.
 
 _base_ = '../../ranet/att56_cifar10-folder.py'
 
-model = dict(backbone=dict(width=0.25, stem_stride=2, stem_pool=True), head=dict(in_channels=256))
+model = dict(backbone=dict(width=0.25, stem_stride=2, stem_pool=True, zero_init_last=True), head=dict(in_channels=256))
 # Every 16th training image of each class to train on, and 1,041 of the others to validate on.
 part = dict(type='ranet_mm.ImageFolder', root='data/cifar10_folder/train', holdout=16)
 train_dataloader = dict(
@@ -37,4 +37,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=3)
-default_hooks = dict(checkpoint=dict(save_best=None))
+default_hooks = dict(checkpoint=dict(save_best=None), final_test=None)
