@@ -37,4 +37,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=3)
-default_hooks = dict(checkpoint=dict(save_best=None), final_test=None)
+default_hooks = dict(checkpoint=dict(save_best=None))
