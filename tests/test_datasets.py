@@ -1,12 +1,19 @@
 """Data sets: what is loaded, in which order, and what is refused."""
 
+import pickle
+from urllib.error import URLError
+
 import numpy as np
 import pytest
 from PIL import Image
 
 pytest.importorskip('mmpretrain')
 
-from ranet_mm.mm.datasets import Digits, ImageFolder, LoadImage
+from mmengine.registry import DATASETS
+from mmpretrain.datasets import cifar
+
+from ranet_mm.mm import datasets
+from ranet_mm.mm.datasets import Digits, ImageFolder, LabelNoise, LoadImage
 from ranet_mm.mm.record import data_digest
 
 
@@ -60,6 +67,7 @@ class TestImageFolder:
         [
             (dict(holdout=1), 'holdout=1 is not allowed: it must be 0, or 2 or more'),
             (dict(held_out=True), 'held_out=True is not allowed with holdout=0'),
+            (dict(holdout=7, held_out=True), 'holdout=7 holds no image out: no class has so many'),
         ],
     )
     def test_impossible_parts(self, images, options, message):
@@ -77,6 +85,107 @@ class TestImageFolder:
             ImageFolder(str(tmp_path / 'bare'))
 
 
+@pytest.mark.parametrize(('name', 'classes'), [('CIFAR10', 10), ('CIFAR100', 100)])
+class TestArchive:
+    @pytest.fixture
+    def root(self, name, classes, tmp_path, monkeypatch):
+        """An archive of three noise images for each class, the test split included."""
+        kind = getattr(datasets, name)
+        generator = np.random.default_rng(0)
+        folder = tmp_path / kind.base_folder
+        folder.mkdir()
+        for file in (kind.train_list[0][0], kind.test_list[0][0]):
+            images = generator.integers(0, 256, (3 * classes, 3072), np.uint8)
+            labels = np.arange(3 * classes) % classes
+            (folder / file).write_bytes(pickle.dumps(dict(data=images, fine_labels=labels.tolist())))
+        monkeypatch.setattr(kind, 'train_list', kind.train_list[:1])
+        monkeypatch.setattr(kind, '_check_integrity', lambda self: True)
+        return tmp_path
+
+    def test_parts_make_up_the_whole(self, name, classes, root):
+        kind = getattr(datasets, name)
+        whole, kept, held_out = (
+            kind(str(root), split='train', **options)
+            for options in (dict(), dict(holdout=3), dict(holdout=3, held_out=True))
+        )
+        assert whole.get_gt_labels().tolist() == list(range(classes)) * 3
+        assert held_out.get_gt_labels().tolist() == list(range(classes))
+        images = [[sample['img'].tobytes() for sample in part] for part in (whole, kept, held_out)]
+        assert images[0] == images[1] + images[2]
+        assert len(kind(str(root), split='test')) == 3 * classes
+
+    def test_missing_archive_is_told(self, name, classes, tmp_path, monkeypatch):
+        def download(*args, **kwargs):
+            raise URLError('no network')
+
+        monkeypatch.setattr(cifar, 'download_and_extract_archive', download)
+        with pytest.raises(OSError, match=r'cifar-100?-python\.tar\.gz cannot be downloaded to .* unpack it there'):
+            getattr(datasets, name)(str(tmp_path / 'nowhere'))
+
+
+def test_imagenet_holds_out(tmp_path):
+    for name in ('n01440764/1.jpg', 'n01440764/2.jpg', 'n01443537/3.jpg', 'n01443537/4.jpg'):
+        path = tmp_path / 'train' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (2, 2)).save(path)
+    metainfo = dict(classes=('tench', 'goldfish'))
+    held_out = datasets.ImageNet(str(tmp_path), 'train', metainfo=metainfo, holdout=2, held_out=True)
+    assert [s['img_path'][-5:] for s in held_out] == ['2.jpg', '4.jpg']
+
+
+class TestLabelNoise:
+    @pytest.fixture(scope='class')
+    def digits(self):
+        return Digits('train')
+
+    @pytest.mark.parametrize('fraction', [0, 0.1, 0.3, 0.5, 0.7, 1])
+    def test_fraction_is_exact(self, digits, fraction):
+        noisy = LabelNoise(digits, fraction)
+        changed = noisy.get_gt_labels() != digits.get_gt_labels()
+        assert changed.sum() == round(fraction * 1437)
+        assert np.array_equal(changed, noisy.wrong)
+
+    def test_every_other_class_is_as_likely(self, digits):
+        right = digits.get_gt_labels()
+        steps = np.zeros(10, int)
+        for seed in range(20):
+            steps += np.bincount((LabelNoise(digits, 1.0, seed=seed).labels - right) % 10, minlength=10)
+        assert steps[0] == 0
+        expected = 20 * 1437 / 9
+        assert ((steps[1:] - expected) ** 2 / expected).sum() < 26.1  # chi-square, 8 degrees of freedom, 0.1 %
+
+    def test_seed_decides(self, digits):
+        first, again, other = (LabelNoise(digits, 0.5, seed=s).labels for s in (0, 0, 1))
+        assert np.array_equal(first, again)
+        assert not np.array_equal(first, other)
+
+    def test_samples_carry_the_labels_in_force(self, digits):
+        noisy = DATASETS.build(dict(type='ranet_mm.LabelNoise', fraction=0.5, dataset=dict(type='ranet_mm.Digits')))
+        assert len(noisy) == 1437
+        assert noisy.metainfo == digits.metainfo
+        for i in np.flatnonzero(noisy.wrong)[:5]:
+            label = noisy.labels[i]
+            assert label != digits[i]['gt_label']
+            assert noisy[i]['gt_label'] == noisy.get_data_info(i)['gt_label'] == noisy.get_cat_ids(i)[0] == label
+            assert np.array_equal(noisy[i]['img'], digits[i]['img'])
+        assert data_digest(noisy)['sha256'] != data_digest(digits)['sha256']
+
+    def test_the_data_set_itself_is_untouched(self, digits):
+        before = digits.get_gt_labels()
+        LabelNoise(digits, 1.0)
+        assert np.array_equal(digits.get_gt_labels(), before)
+
+    @pytest.mark.parametrize('options', [dict(split='test'), dict(split='train', test_mode=True)])
+    def test_labels_to_test_on_stay_right(self, options):
+        with pytest.raises(ValueError, match='LabelNoise is not allowed on a data set to test on'):
+            LabelNoise(dict(type='ranet_mm.Digits', **options), 0.1)
+
+    @pytest.mark.parametrize('fraction', [-0.1, 1.1])
+    def test_impossible_fraction(self, digits, fraction):
+        with pytest.raises(ValueError, match=f'fraction={fraction} is not allowed: it must be from 0 to 1'):
+            LabelNoise(digits, fraction)
+
+
 class TestLoadImage:
     def test_rgb(self, tmp_path):
         Image.new('L', (3, 2), 7).save(tmp_path / 'grey.png')
@@ -85,7 +194,9 @@ class TestLoadImage:
         assert (results['img'] == 7).all()
         assert results['img_shape'] == results['ori_shape'] == (2, 3)
         Image.new('RGB', (1, 1), (255, 0, 10)).save(tmp_path / 'red.png')
-        assert LoadImage()(dict(img_path=str(tmp_path / 'red.png')))['img'].tolist() == [[[255, 0, 10]]]
+        red = dict(img_path=str(tmp_path / 'red.png'))
+        assert LoadImage()(dict(red))['img'].tolist() == [[[255, 0, 10]]]
+        assert (LoadImage()(dict(red))['img'].dtype, LoadImage(True)(dict(red))['img'].dtype) == (np.uint8, np.float32)
 
     def test_truncated_jpeg_is_named(self, tmp_path):
         path = tmp_path / 'cut.jpg'

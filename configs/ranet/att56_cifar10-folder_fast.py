@@ -6,9 +6,14 @@ Needs:   data/cifar10_folder/{train,test}/<class>/<image>; another folder by --c
 Cost:    10 epochs of 50,000 images; 174 M multiply-adds an image at 16 pixels, 391 M at 24, 694 M at 32.
 """
 
-_base_ = ['../_base_/att56_cifar.py', '../_base_/datasets/cifar10_folder.py']
+_base_ = [
+    '../_base_/models/att56_cifar.py',
+    '../_base_/datasets/cifar10_folder.py',
+    '../_base_/schedules/sgd_cosine.py',
+    '../_base_/default_runtime.py',
+]
 
-model = dict(backbone=dict(zero_init_last=True), head=dict(loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1)))
+model = dict(head=dict(loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1)))
 optim_wrapper = dict(paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.0025, by_epoch=False, begin=0, end=400),
@@ -20,7 +25,9 @@ custom_hooks = [
     dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 16), (4, 24), (8, 32)]),
 ]
 
-# Every training image is trained on, and the test images are read at the end alone.
+# Every training image is trained on.
+holdout = 0
+train_dataloader = dict(dataset=dict(holdout=0))
 val_cfg = None
 val_dataloader = None
 val_evaluator = None

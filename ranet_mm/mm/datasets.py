@@ -1,40 +1,93 @@
-"""Datasets and image loading that name the file at fault."""
+"""Data sets that can hold out training images, wrong labels, and loading that names the file at fault."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmpretrain.datasets import BaseDataset, CustomDataset
+from mmengine.registry import DATASETS as ROOT_DATASETS
+from mmpretrain import datasets as mmpretrain
 from PIL import Image
 
 from ..registry import DATASETS, TRANSFORMS
 
 
 class HoldOut:
-    """Chooses the k-th, 2k-th, ... sample of each class (`held_out`), or the others; with k = 0, all.
+    """Makes a data set of mmpretrain able to set training images apart, for choosing without the test set.
+
+    Args:
+        *args: Arguments of the data set.
+        holdout: 0 uses every image. k > 0 sets every k-th image of each class apart, in the data set's order.
+        held_out: Use the images set apart instead of the others.
+        **kwargs: Arguments of the data set, `pipeline` among them.
 
     Raises:
-        ValueError: k is 1 or negative, or nothing is set apart to choose.
+        ValueError: `holdout` is 1 or negative, or nothing is held out to be used.
     """
 
-    def __init__(self, k: int, held_out: bool) -> None:
-        if k < 0 or k == 1:
-            raise ValueError(f'holdout={k!r} is not allowed: it must be 0, or 2 or more')
-        if held_out and not k:
+    def __init__(self, *args: Any, holdout: int = 0, held_out: bool = False, **kwargs: Any) -> None:
+        if holdout < 0 or holdout == 1:
+            raise ValueError(f'holdout={holdout!r} is not allowed: it must be 0, or 2 or more')
+        if held_out and not holdout:
             raise ValueError('held_out=True is not allowed with holdout=0, which sets nothing apart')
-        self.k, self.held_out = k, held_out
+        self.holdout, self.held_out = holdout, held_out
+        super().__init__(*args, **kwargs)
 
-    def __call__(self, samples: Sequence) -> list:
-        return [s for i, s in enumerate(samples, 1) if not self.k or (i % self.k == 0) == self.held_out]
+    def load_data_list(self) -> list[dict]:
+        return self.part(super().load_data_list())
+
+    def part(self, samples: Iterable[dict]) -> list[dict]:
+        """The samples held out, or the others."""
+        seen, chosen = Counter(), []
+        for sample in samples:
+            label = sample['gt_label']
+            seen[label] += 1
+            if not self.holdout or (seen[label] % self.holdout == 0) == self.held_out:
+                chosen.append(sample)
+        if not chosen:
+            raise ValueError(f'holdout={self.holdout!r} holds no image out: no class has so many')
+        return chosen
+
+
+class Archive(HoldOut):
+    """An archive that mmpretrain downloads and verifies.
+
+    Raises:
+        OSError: It is neither there nor can it be downloaded.
+    """
+
+    def load_data_list(self) -> list[dict]:
+        try:
+            return super().load_data_list()
+        except OSError as error:
+            raise OSError(
+                f'{self.url} cannot be downloaded to {self.data_root!r} ({error}): unpack it there, or set '
+                '`data_root` to the folder that has it'
+            ) from error
 
 
 @DATASETS.register_module()
-class Digits(BaseDataset):
+class CIFAR10(Archive, mmpretrain.CIFAR10):
+    """CIFAR-10 from its original archive; `data_root`, `split` and more as in mmpretrain."""
+
+
+@DATASETS.register_module()
+class CIFAR100(Archive, mmpretrain.CIFAR100):
+    """CIFAR-100 from its original archive; `data_root`, `split` and more as in mmpretrain."""
+
+
+@DATASETS.register_module()
+class ImageNet(HoldOut, mmpretrain.ImageNet):
+    """ImageNet-1k; `data_root`, `split` and more as in mmpretrain."""
+
+
+@DATASETS.register_module()
+class Digits(HoldOut, mmpretrain.BaseDataset):
     """1,797 real handwritten digits that ship inside scikit-learn; nothing is downloaded.
 
     The 8x8 images with values 0..16 become (32, 32, 3) uint8, each pixel a block of 4x4. The split is
@@ -42,21 +95,19 @@ class Digits(BaseDataset):
 
     Args:
         split: `train` or `test`.
-        holdout: As in `ImageFolder`.
-        held_out: As in `ImageFolder`.
-        **kwargs: Arguments of mmpretrain's `BaseDataset`, `pipeline` among them.
+        **kwargs: Arguments of `HoldOut` and of mmpretrain's `BaseDataset`, `pipeline` among them.
 
     Raises:
-        ValueError: `split` or `holdout` is not allowed.
+        ValueError: `split` is not allowed.
     """
 
     METAINFO = dict(classes=tuple('0123456789'))
     SPLITS = ('train', 'test')
 
-    def __init__(self, split: str = 'train', holdout: int = 0, held_out: bool = False, **kwargs: Any) -> None:
+    def __init__(self, split: str = 'train', **kwargs: Any) -> None:
         if split not in self.SPLITS:
             raise ValueError(f'split={split!r} is not allowed: it must be one of {", ".join(self.SPLITS)}')
-        self.split, self.part = split, HoldOut(holdout, held_out)
+        self.split = split
         super().__init__(ann_file='', **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -65,37 +116,33 @@ class Digits(BaseDataset):
 
         digits = load_digits()
         parts = train_test_split(np.arange(len(digits.target)), test_size=360, random_state=0, stratify=digits.target)
-        split = np.sort(parts[self.SPLITS.index(self.split)])
-        chosen = np.sort([i for label in range(10) for i in self.part(split[digits.target[split] == label])])
+        chosen = np.sort(parts[self.SPLITS.index(self.split)])
         pixels = np.rint(digits.images[chosen] * (255 / 16)).astype(np.uint8)
         images = np.repeat(pixels.repeat(4, 1).repeat(4, 2)[..., None], 3, 3)
-        return [dict(img=img, gt_label=int(label)) for img, label in zip(images, digits.target[chosen], strict=True)]
+        labels = digits.target[chosen].tolist()
+        return self.part(dict(img=img, gt_label=label) for img, label in zip(images, labels, strict=True))
 
 
 @DATASETS.register_module()
-class ImageFolder(CustomDataset):
+class ImageFolder(HoldOut, mmpretrain.CustomDataset):
     """One folder of images for each class: `root/<class>/<image>`, classes in alphabetical order.
 
     Args:
         root: The folder.
-        holdout: 0 uses every image. k > 0 sets every k-th image of each class apart, for choosing
-            hyperparameters without the test set.
-        held_out: Use the images set apart instead of the others.
-        **kwargs: Arguments of mmpretrain's `CustomDataset`, `pipeline` among them.
+        **kwargs: Arguments of `HoldOut` and of mmpretrain's `CustomDataset`, `pipeline` among them.
 
     Raises:
         FileNotFoundError: The folder does not exist.
         ValueError: It has no class folders, or one of them has no images.
     """
 
-    def __init__(self, root: str, holdout: int = 0, held_out: bool = False, **kwargs: Any) -> None:
+    def __init__(self, root: str, **kwargs: Any) -> None:
         folder = Path(os.path.expanduser(root))
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"data folder {str(folder)!r} does not exist: set the dataset's `root` to a folder with one "
                 'subfolder of images for each class'
             )
-        self.part = HoldOut(holdout, held_out)
         kwargs.pop('data_root', None)
         super().__init__(data_root=str(folder), **kwargs)
 
@@ -111,7 +158,7 @@ class ImageFolder(CustomDataset):
                 f"class folders {classes} of {str(root)!r} are not allowed: the dataset's classes are "
                 f'{sorted(self.CLASSES)}'
             )
-        return [sample for name in classes for sample in self._samples(root / name)]
+        return self.part(sample for name in classes for sample in self._samples(root / name))
 
     def _samples(self, folder: Path) -> list[dict]:
         files = sorted(p for p in folder.rglob('*') if self.is_valid_file(p.name))
@@ -120,22 +167,96 @@ class ImageFolder(CustomDataset):
                 f'class folder {str(folder)!r} has no images: files ending in {", ".join(self.extensions)} are expected'
             )
         label = self.class_to_idx[folder.name]
-        return [dict(img_path=str(f), gt_label=label) for f in self.part(files)]
+        return [dict(img_path=str(f), gt_label=label) for f in files]
+
+
+@DATASETS.register_module()
+class LabelNoise:
+    """A data set of which a part has wrong labels, each drawn evenly from the other classes (paper, Table 5).
+
+    The paper flips each label with a probability; here the number of wrong labels is exact. Which samples get which
+    label follows from the seed and the number of samples and classes.
+
+    Args:
+        dataset: The data set, or its config. It must be one to train on.
+        fraction: Wrong labels, of all samples: 0 to 1, rounded to whole samples.
+        seed: Another seed, other wrong labels.
+        lazy_init: Load when first asked for, as in MMEngine.
+
+    Attributes:
+        wrong: (N,) bool, True where the label was changed.
+        labels: (N,) int, the labels in force.
+
+    Raises:
+        ValueError: `fraction` is not from 0 to 1, or the data set is one to test on.
+    """
+
+    def __init__(self, dataset: Mapping | Any, fraction: float, seed: int = 0, lazy_init: bool = False) -> None:
+        if not 0 <= fraction <= 1:
+            raise ValueError(f'fraction={fraction!r} is not allowed: it must be from 0 to 1')
+        self.dataset = ROOT_DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+        if self.dataset.test_mode or getattr(self.dataset, 'split', 'train') != 'train':
+            raise ValueError('LabelNoise is not allowed on a data set to test on: its labels must stay right')
+        self.fraction, self.seed = fraction, seed
+        self.labels: np.ndarray | None = None
+        if not lazy_init:
+            self.full_init()
+
+    @property
+    def metainfo(self) -> dict:
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """Load the data set and draw the wrong labels."""
+        if self.labels is not None:
+            return
+        self.dataset.full_init()
+        labels, classes = self.dataset.get_gt_labels(), len(self.metainfo['classes'])
+        generator = np.random.default_rng(self.seed)
+        chosen = generator.permutation(len(labels))[: round(self.fraction * len(labels))]
+        self.wrong = np.zeros(len(labels), bool)
+        self.wrong[chosen] = True
+        labels[chosen] = (labels[chosen] + generator.integers(1, classes, len(chosen))) % classes
+        self.labels = labels
+
+    def __len__(self) -> int:
+        self.full_init()
+        return len(self.labels)
+
+    def get_gt_labels(self) -> np.ndarray:
+        """(N,) int, as in mmpretrain's data sets."""
+        self.full_init()
+        return self.labels
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        return [int(self.get_gt_labels()[idx])]
+
+    def get_data_info(self, idx: int) -> dict:
+        return {**self.dataset.get_data_info(idx), 'gt_label': int(self.get_gt_labels()[idx])}
+
+    def __getitem__(self, idx: int) -> Any:
+        return self.dataset.pipeline(self.get_data_info(idx))
 
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """Read the file at `img_path` into `img`, (H, W, 3) uint8 in RGB order.
+    """Read the file at `img_path` into `img`, (H, W, 3) in RGB order.
+
+    Args:
+        to_float32: Give float32 instead of uint8, for transforms that leave the range from 0 to 255.
 
     Raises:
         ValueError: The file cannot be decoded whole.
     """
 
+    def __init__(self, to_float32: bool = False) -> None:
+        self.dtype = np.float32 if to_float32 else np.uint8
+
     def transform(self, results: dict) -> dict:
         path = results['img_path']
         try:
             with Image.open(path) as file:
-                img = np.array(file.convert('RGB'))
+                img = np.array(file.convert('RGB'), self.dtype)
         except OSError as error:
             raise ValueError(f'image {path!r} cannot be read whole: {error}') from error
         results.update(img=img, img_shape=img.shape[:2], ori_shape=img.shape[:2])

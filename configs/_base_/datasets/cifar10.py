@@ -1,6 +1,7 @@
-# The original CIFAR-10 archive: mmpretrain downloads it where it is missing and checks its MD5 sums.
-dataset_type = 'CIFAR10'
+# The original CIFAR-10 archive: downloaded where it is missing, its MD5 sums checked.
+dataset_type = 'ranet_mm.CIFAR10'
 data_root = 'data/cifar10'
+holdout = 10  # every 10th training image of each class is for validation; 0: train on all, without validation
 data_preprocessor = dict(
     num_classes=10,
     mean=[125.307, 122.961, 113.8575],  # RGB, of the training images
@@ -13,16 +14,34 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]
+# For long training: also one random change of colour or shape, and a rectangle of grey.
+strong_pipeline = [
+    *train_pipeline[:-1],
+    dict(type='NumpyToPIL'),
+    dict(type='torchvision/TrivialAugmentWide'),
+    dict(type='PILToNumpy'),
+    dict(type='RandomErasing', erase_prob=0.25, mode='const', fill_color=[125, 123, 114]),
+    dict(type='PackInputs'),
+]
 test_pipeline = [dict(type='PackInputs')]
 
 train_dataloader = dict(
     batch_size=128,
     num_workers=4,
     persistent_workers=True,
-    dataset=dict(type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline),
+    dataset=dict(type=dataset_type, data_root=data_root, split='train', holdout=holdout, pipeline=train_pipeline),
     sampler=dict(type='DefaultSampler', shuffle=True),
 )
 val_dataloader = dict(
+    batch_size=256,
+    num_workers=2,
+    persistent_workers=True,
+    dataset=dict(
+        type=dataset_type, data_root=data_root, split='train', holdout=holdout, held_out=True, pipeline=test_pipeline
+    ),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
+test_dataloader = dict(
     batch_size=256,
     num_workers=2,
     persistent_workers=True,
@@ -30,5 +49,4 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
 val_evaluator = dict(type='Accuracy', topk=(1,))
-test_dataloader = val_dataloader
 test_evaluator = val_evaluator

@@ -5,12 +5,28 @@ dataset_type = 'ranet_mm.ImageFolder'
 data_root = 'data/cifar10_folder'
 
 train_pipeline = [dict(type='ranet_mm.LoadImage'), *_base_.train_pipeline]
+strong_pipeline = [dict(type='ranet_mm.LoadImage'), *_base_.strong_pipeline]
 test_pipeline = [dict(type='ranet_mm.LoadImage'), *_base_.test_pipeline]
 
 train_dataloader = dict(
-    dataset=dict(_delete_=True, type=dataset_type, root=f'{data_root}/train', pipeline=train_pipeline)
+    dataset=dict(
+        _delete_=True,
+        type=dataset_type,
+        root=f'{data_root}/train',
+        holdout=_base_.holdout,
+        pipeline=train_pipeline,
+    )
 )
 val_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type=dataset_type,
+        root=f'{data_root}/train',
+        holdout=_base_.holdout,
+        held_out=True,
+        pipeline=test_pipeline,
+    )
+)
+test_dataloader = dict(
     dataset=dict(_delete_=True, type=dataset_type, root=f'{data_root}/test', test_mode=True, pipeline=test_pipeline)
 )
-test_dataloader = val_dataloader

@@ -1,3 +1,0 @@
-_base_ = './att56_cifar.py'
-
-model = dict(backbone=dict(arch='attention92_cifar'))

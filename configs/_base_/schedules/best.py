@@ -1,0 +1,19 @@
+# 300 epochs against overfitting: half of the batches cut and mixed, as the CutMix paper does (arXiv:1905.04899), a
+# quarter mixed up (arXiv:1710.09412), label smoothing, and a moving average of the weights over 2,000 iterations.
+batch_size = 256
+loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1)
+mixing = dict(augments=[dict(type='Mixup', alpha=0.2), dict(type='CutMix', alpha=1.0)], probs=[0.25, 0.5])
+ema = dict(type='EMAHook', momentum=5e-4, update_buffers=True)
+optim_wrapper = dict(
+    type='ranet_mm.AutoAmpOptimWrapper',
+    optimizer=dict(type='SGD', lr=0.2, momentum=0.9, weight_decay=5e-4, nesterov=True),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', by_epoch=True, begin=5, convert_to_iter_based=True),
+]
+train_cfg = dict(type='ranet_mm.ResumableTrainLoop', max_epochs=300, val_interval=5)
+val_cfg = dict()
+test_cfg = dict()
+auto_scale_lr = dict(base_batch_size=256, enable=False)

@@ -1,0 +1,10 @@
+"""Attention-92 on ImageNet-1k, by procedure A2 of "ResNet strikes back".
+
+Command: tools/dist_train.sh configs/ranet/att92_in1k_modern.py 8
+Needs:   data/imagenet/{train,val}/<class>/<image>; 8 GPUs.
+Cost:    300 epochs of 1,268,000 images, 10,534 M multiply-adds an image.
+"""
+
+_base_ = './att56_in1k_modern.py'
+
+model = dict(backbone=dict(arch='attention92'))
