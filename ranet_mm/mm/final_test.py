@@ -12,8 +12,8 @@ from ..registry import HOOKS
 class FinalTestHook(Hook):
     """Test the last weights (their moving average, where there is one) after the last epoch.
 
-    `RecordHook` keeps the metrics as `test`. A run that only helps to choose leaves the test images alone: drop the
-    hook (`default_hooks.final_test=None`).
+    `RecordHook` keeps the metrics as `test`. A run that only helps to choose must leave the test images alone: it has
+    no `test_dataloader` (`--no-test`).
     """
 
     priority = 'LOWEST'  # after the last checkpoint is saved
