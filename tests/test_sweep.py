@@ -1,0 +1,304 @@
+"""Sweeps: which cells there are, and that they are skipped, resumed, survived, stopped and packed as promised."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ranet_mm.cli import sweep
+from ranet_mm.sweep import grid
+
+ROOT = Path(__file__).parents[1]
+SWEEPS = sorted((ROOT / 'configs/sweeps').glob('[!_]*/*.yml'))
+
+# Stands in for tools/train.py: does what the option `act` says, and resumes as the real one does.
+FAKE = """
+import json, os, signal, sys, time
+from pathlib import Path
+
+options = dict(o.split('=', 1) for o in sys.argv[sys.argv.index('--cfg-options') + 1:])
+folder = Path(sys.argv[3])
+act = options.get('act', 'finish')
+resumed = (folder / 'last_checkpoint').is_file()
+
+def save(*_):
+    (folder / 'last_checkpoint').write_text('x')
+    print('error: interrupted')
+    sys.exit(130)
+
+def wait_for(path):
+    while not path.exists():
+        time.sleep(0.01)
+
+signal.signal(signal.SIGTERM, save)
+print('starting')
+if act == 'fail' and not Path('mended').exists():
+    sys.exit('error: this cell fails')
+if act == 'stop' and not resumed:
+    os.kill(os.getppid(), signal.SIGTERM)
+if act in ('stop', 'endless') and not resumed:
+    wait_for(Path('never'))
+if act == 'alone':
+    os.mkdir('busy')  # fails where another cell runs
+    time.sleep(0.1)
+    os.rmdir('busy')
+if act.startswith('meets'):
+    Path(f'{act}-{options["number"]}').touch()
+    wait_for(Path(f'{act}-{3 - int(options["number"])}'))
+if act != 'unfinished':
+    curve = [{'epoch': 1, 'accuracy/top1': 50.0}]
+    record = dict(iteration=1, iterations=1, curve=curve, resumed=resumed, threads=os.environ['OMP_NUM_THREADS'])
+    (folder / 'record.json').write_text(json.dumps(record))
+"""
+
+
+@pytest.fixture(autouse=True)
+def fake():
+    Path('tools').mkdir()
+    Path('tools/train.py').write_text(FAKE)
+    Path('study').mkdir()
+    Path('net.py').touch()
+
+
+def write(name='grid', **fields):
+    path = Path('study', f'{name}.yml')
+    path.write_text(yaml.safe_dump(dict(config='net.py') | fields, sort_keys=False))
+    return str(path)
+
+
+def acts(*names, **fields):
+    """A sweep file with one cell for each name, which does what its name says."""
+    return write(axes=dict(act={name: dict(act=name) for name in names}), **fields)
+
+
+def recorded():
+    return {p.stem: json.loads(p.read_text()) for p in Path('results/study').glob('*.json')}
+
+
+def only_record():
+    (record,) = recorded().values()
+    return record
+
+
+class TestGrid:
+    def test_first_seeds_come_first_then_files_then_axes(self):
+        first = write('a', seeds=[0, 1], axes=dict(p={'1': {}, '2': dict(p=2)}, t={'x': {}, 'y': dict(t=3)}))
+        second = write('b', seeds=[0], options=dict(q=1))
+        found = [(c.grid, c.seed, *c.labels.values()) for c in grid.collect([first, second])]
+        one = [('a', 0, '1', 'x'), ('a', 0, '1', 'y'), ('a', 0, '2', 'x'), ('a', 0, '2', 'y'), ('b', 0)]
+        assert found == one + [('a', 1, *labels) for _, _, *labels in one[:4]]
+
+    def test_the_same_run_of_two_files_is_one_cell(self):
+        first = write('a', axes=dict(p={'1': {}, '2': dict(p=2)}))
+        second = write('b', axes=dict(t={'plain': {}, 'more': dict(t=3)}))
+        assert [c.title for c in grid.collect([first, second])] == [
+            'study/a p=1 seed=0', 'study/a p=2 seed=0', 'study/b t=more seed=0'
+        ]  # fmt: skip
+
+    def test_a_value_may_change_the_config_and_a_base_gives_what_a_file_leaves_out(self):
+        Path('other.py').touch()
+        write('base', seeds=[3], options=dict(a=1, b=1), jobs=4)
+        path = write('a', base='base.yml', options=dict(b=2), axes=dict(net={'other': dict(config='other.py')}))
+        (cell,) = grid.collect([path])
+        assert (cell.config, cell.options, cell.seed, cell.jobs) == ('other.py', dict(a=1, b=2), 3, 4)
+        assert cell.key.startswith('other_') and cell.key.endswith('_seed3')
+
+    def test_command(self):
+        (cell,) = grid.collect([write(options={'model.p': 2, 'sizes': [1, [2, 3]], 'on': True, 'off': None})])
+        assert cell.arguments(Path('runs')) == [
+            'tools/train.py', 'net.py', '--work-dir', 'runs', '--resume', '--cfg-options', 'model.p=2',
+            'sizes=[1,[2,3]]', 'on=True', 'off=None', 'randomness.seed=0',
+        ]  # fmt: skip
+
+    def test_only(self):
+        path = write(seeds=[0, 1], axes=dict(p={'1': {}, '2': dict(p=2)}, t={'x': {}, 'y': dict(t=3)}))
+        chosen = grid.collect([path], ['p=1', 't=x', 't=y', 'seed=1'])
+        assert [(c.seed, *c.labels.values()) for c in chosen] == [(1, '1', 'x'), (1, '1', 'y')]
+
+    @pytest.mark.parametrize(
+        ('fields', 'text'),
+        [
+            (dict(sedes=[0]), "field 'sedes' of 'study/grid.yml' is not known: allowed are base, title"),
+            (dict(seeds=3), 'seeds=3 of .* it must be a list of whole numbers'),
+            (dict(seeds=[]), 'seeds=.. of .* it must be a list of whole numbers'),
+            (dict(jobs=0), 'jobs=0 of .* it must be 1 or more'),
+            (dict(axes=dict(p=[1, 2])), "axis 'p' of .* it must map the name of each value to the options it sets"),
+            (dict(config='no.py'), "config file 'no.py' of study/grid does not exist"),
+            (dict(base='no.yml'), "sweep file 'study/no.yml' does not exist"),
+        ],
+    )
+    def test_wrong_files_are_refused_in_one_sentence(self, fields, text, capsys):
+        assert sweep.main([write(**fields)]) == 1
+        err = capsys.readouterr().err
+        assert re.match(f'error: {text}', err) and err.count('\n') == 1
+
+    def test_unknown_choice(self, capsys):
+        assert sweep.main([write(axes=dict(p={'1': {}})), '--only', 'p=7']) == 1
+        assert "error: --only 'p=7' is not allowed: it must be one of p=1" in capsys.readouterr().err
+
+
+class TestRuns:
+    def test_records_are_published_with_their_options_and_then_skipped(self, capsys):
+        path = write(options=dict(a=1), seeds=[0, 1])
+        assert sweep.main([path, '--threads', '3']) == 0
+        assert '2 of 2 cells done, 0 failed, 0 left' in capsys.readouterr().out
+        assert len(recorded()) == 2
+        assert all(r['sweep'] == dict(options=dict(a=1), jobs=1) and r['threads'] == '3' for r in recorded().values())
+        shutil.rmtree('work_dirs')
+        assert sweep.main([path]) == 0
+        assert not Path('work_dirs').exists()
+
+    def test_a_failed_cell_stops_nothing_keeps_its_log_and_is_tried_again(self, capsys):
+        path = acts('fail', 'finish')
+        assert sweep.main([path]) == 1
+        out = capsys.readouterr().out
+        assert 'failed  study/grid act=fail seed=0: error: this cell fails; see work_dirs/sweeps/study/net_' in out
+        assert '1 of 2 cells done, 1 failed, 0 left' in out
+        (log,) = [p for p in Path('work_dirs').rglob('sweep.log') if 'this cell fails' in p.read_text()]
+        Path('mended').touch()
+        assert sweep.main([path]) == 0
+        assert log.read_text().count('starting') == 2
+        assert len(recorded()) == 2
+
+    def test_a_run_without_a_finished_record_has_failed(self, capsys):
+        assert sweep.main([acts('unfinished')]) == 1
+        assert 'the run ended without a finished record.json' in capsys.readouterr().out
+        assert not recorded()
+
+    def test_after_a_signal_cells_write_checkpoints_and_the_next_call_goes_on(self, capsys):
+        path = acts('stop', 'finish')
+        assert sweep.main([path]) == 3
+        assert '0 of 2 cells done, 0 failed, 2 left' in capsys.readouterr().out
+        sweep.main([path, '--dry-run'])
+        assert re.findall(r'^(cut|waiting) +study', capsys.readouterr().out, re.MULTILINE) == ['cut', 'waiting']
+        assert sweep.main([path, '--only', 'act=stop']) == 0
+        assert only_record()['resumed']
+
+    def test_time_budget(self):
+        path = acts('endless')
+        codes = []
+        while 0 not in codes and len(codes) < 20:
+            codes.append(sweep.main([path, '--max-minutes', '0.02']))
+        assert codes[0] == 3 and codes[-1] == 0
+        assert only_record()['resumed']
+
+    def test_nothing_starts_without_time(self):
+        assert sweep.main([write(), '--max-minutes', '1e-12']) == 3
+        assert not Path('work_dirs').exists()
+
+    def test_cells_share_the_machine_as_jobs_say(self):
+        path = write(axes=dict(n={str(i): dict(act='meets', number=i) for i in (1, 2)}), jobs=2)
+        assert sweep.main([path]) == 0
+        assert {r['sweep']['jobs'] for r in recorded().values()} == {2}
+
+    def test_one_at_a_time_otherwise(self):
+        path = write(axes=dict(n={str(i): dict(act='alone', number=i) for i in range(4)}), jobs=4)
+        assert sweep.main([path, '--jobs', '1']) == 0
+
+    def test_a_cell_that_another_sweep_runs_is_left_alone(self, capsys):
+        (cell,) = grid.collect([write()])
+        folder = Path('work_dirs/sweeps/study', cell.key)
+        folder.mkdir(parents=True)
+        with (folder / 'sweep.lock').open('w') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert sweep.main([write()]) == 3
+        assert 'is run by another sweep' in capsys.readouterr().out
+        assert sweep.main([write()]) == 0
+
+    def test_dry_run_lists_commands_and_starts_nothing(self, capsys):
+        path = write(seeds=[0, 1])
+        sweep.main([path, '--only', 'seed=1'])
+        shutil.rmtree('work_dirs')
+        capsys.readouterr()
+        assert sweep.main([path, '--dry-run']) == 0
+        out = capsys.readouterr().out
+        assert re.findall(r'^(\w+) +study', out, re.MULTILINE) == ['waiting', 'done']
+        assert out.count('python tools/train.py net.py --work-dir work_dirs/sweeps/study/net_') == 2
+        assert out.endswith('1 of 2 cells done\n')
+        assert not Path('work_dirs').exists()
+
+    @pytest.mark.parametrize('option', ['--jobs', '--threads', '--max-minutes'])
+    def test_wrong_options(self, option, capsys):
+        with pytest.raises(SystemExit):
+            sweep.main([write(), option, '0'])
+        assert re.match(rf'error: {option} 0(\.0)? is not allowed: it must be greater than 0', capsys.readouterr().err)
+
+
+def configured(cell):
+    """The config of a cell as training gets it, and as it is without the cell's options."""
+    from mmengine.config import Config
+
+    from ranet_mm.cli import train
+
+    return train.configure(train.parse_args(cell.arguments(Path('run'))[1:])), Config.fromfile(cell.config)
+
+
+def has(cfg, dotted):
+    for name in dotted.split('.'):
+        if isinstance(cfg, list):
+            name = int(name)
+        elif name not in cfg:
+            return False
+        cfg = cfg[name]
+    return True
+
+
+@pytest.mark.parametrize('path', SWEEPS, ids=lambda p: f'{p.parent.name}-{p.stem}')
+def test_committed_sweeps_are_runs_that_can_start(path, monkeypatch):
+    """Every option changes a field that exists, and every head fits its network."""
+    pytest.importorskip('mmpretrain')
+    import torch
+    from mmpretrain.registry import MODELS
+
+    monkeypatch.chdir(ROOT)
+    for cell in grid.collect([path]):
+        if cell.seed != grid.load(path).seeds[0]:
+            continue
+        cfg, plain = configured(cell)
+        assert all(has(plain, o) for o in cell.options if not o.startswith('model.backbone.')), cell.options
+        with torch.device('meta' if 'ranet_mm' in cfg.model.backbone.type else 'cpu'):  # ResNets do not build on meta
+            backbone = MODELS.build(cfg.model.backbone)
+            features = backbone(torch.zeros(2, 3, 32, 32))[-1]
+        assert features.shape[1] == cfg.model.head.in_channels, cell.title
+
+
+def test_the_small_study_never_reads_test_images(monkeypatch):
+    pytest.importorskip('mmpretrain')
+    monkeypatch.chdir(ROOT)
+    for cell in grid.collect([p for p in SWEEPS if p.parent.name == 'small'], ['seed=0']):
+        cfg, _ = configured(cell)
+        assert cfg.test_dataloader is cfg.test_cfg is None
+        assert '/test' not in json.dumps([cfg.train_dataloader.to_dict(), cfg.val_dataloader.to_dict()])
+
+
+@pytest.mark.slow
+def test_a_real_cell(monkeypatch):
+    """Digits for two iterations, through the real tools in a process of their own."""
+    pytest.importorskip('mmpretrain')
+    config = Path('tiny.py').resolve()
+    config.write_text(
+        f'_base_ = {str(ROOT / "configs/ranet/att56_digits.py")!r}\n'
+        'model = dict(backbone=dict(width=0.125), head=dict(in_channels=128))\n'
+        'train_dataloader = dict(batch_size=8, dataset=dict(indices=16))\n'
+        'train_cfg = dict(max_epochs=1)\n'
+    )
+    file = Path('study/real.yml').resolve()
+    file.write_text(yaml.safe_dump(dict(config=str(config), options={'optim_wrapper.optimizer.lr': 0.01}, seeds=[5])))
+    records, runs = Path('results').resolve(), Path('runs').resolve()
+    command = [sys.executable, 'tools/sweep.py', str(file), '--records', str(records), '--work-dir', str(runs)]
+    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    for _ in range(2):  # the second call has nothing to do
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert '1 of 1 cells done' in done.stdout
+    record = only_record()
+    assert (record['seed'], record['iteration'], record['sittings']) == (5, 2, 1)
+    assert record['settings']['optim_wrapper']['optimizer']['lr'] == 0.01
+    assert record['parameters'] > 1e5 and record['cpu_seconds'] > 0
