@@ -1,10 +1,11 @@
-"""What train and test share: options, config changes, and one sentence for each error."""
+"""What the programs share: options, config changes, and one sentence for each error."""
 
 from __future__ import annotations
 
 import argparse
 import ast
 import contextlib
+import difflib
 import io
 import os
 import re
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
+COMMAND = 'ranet'
+PACKAGE = Path(__file__).parents[1]
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # Names that a config may leave out, besides the arguments of MMEngine's runner.
 OPTIONAL_FIELDS = ('compile', 'custom_imports', 'model_wrapper_cfg', 'runner_type', 'tta_model', 'tta_pipeline')
@@ -26,6 +29,9 @@ OPTIONAL_FIELDS = ('compile', 'custom_imports', 'model_wrapper_cfg', 'runner_typ
 
 class Parser(argparse.ArgumentParser):
     """Reports a wrong command line in one sentence, without the usage text."""
+
+    def __init__(self, prog: str, **kwargs: Any) -> None:
+        super().__init__(f'{COMMAND} {prog}' if Path(sys.argv[0]).stem == COMMAND else prog, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'error: {message} (--help lists the options)\n')
@@ -38,9 +44,15 @@ def run(program: Callable[[argparse.Namespace], int | None], args: argparse.Name
         The exit code: the program's, 1 after an error, 130 when interrupted.
     """
     try:
-        return program(args) or 0
+        code = program(args) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader has seen enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt as interrupt:
-        print(f'error: {interrupt or "interrupted"}', file=sys.stderr)
+        if is_main_process():
+            print(f'error: {interrupt or "interrupted"}', file=sys.stderr)
         return 130
     except Exception as error:
         if args.debug:
@@ -72,25 +84,32 @@ def sentence(error: Exception) -> str:
     return ' '.join(text.split()).rstrip('.')
 
 
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """Options that train and test share, named as in mmpretrain's tools."""
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """A config and changes of it."""
     quiet_imports()
     from mmengine.config import DictAction
 
+    parser.add_argument('config', help="config file, or the name of one of the package's own, as in ranet/att56_digits")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    parser.set_defaults(work_dir=None, no_pin_memory=False, launcher='none', local_rank=0)
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Options that train and test share, named as in mmpretrain's tools."""
+    add_config_options(parser)
     parser.add_argument('--work-dir', help='where logs and results go (work_dirs/<config name> by default)')
     parser.add_argument('--amp', action='store_true', help='mixed precision, in the format this device is fast at')
     parser.add_argument('--no-pin-memory', action='store_true', help='do not pin memory in data loaders')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
 
 
 def parse(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
     try:
         args = parser.parse_args(argv)
-    except ValueError:  # from mmengine's DictAction
-        parser.error('--cfg-options takes KEY=VALUE')
+    except (ValueError, AssertionError, RecursionError):  # from mmengine's DictAction
+        parser.error('--cfg-options takes KEY=VALUE, where VALUE is a word, a number or a list of them')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
@@ -118,27 +137,11 @@ def is_main_process() -> bool:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and apply the options that train and test share.
+    """Read the config (see `read_config`) and fill in what depends on the options and on this machine."""
+    from ..mm import launch
 
-    Raises:
-        FileNotFoundError: There is no such config file.
-        KeyError: An option changes a field that does not exist.
-    """
-    from mmengine.config import Config
-
-    from ..mm.dense import find_libraries
-
-    if not Path(args.config).is_file():
-        raise FileNotFoundError(f'config file {args.config!r} does not exist')
-    with contextlib.redirect_stdout(io.StringIO()):  # mmpretrain greets with what it could not import
-        find_libraries()
-        cfg = Config.fromfile(args.config)
-        if find_spec('mmpretrain'):
-            import mmpretrain.datasets  # noqa: F401
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
-    if args.cfg_options:
-        check_fields(args.cfg_options, cfg)
-        cfg.merge_from_dict(args.cfg_options)
     if args.work_dir or not cfg.get('work_dir'):
         cfg.work_dir = args.work_dir or str(Path('work_dirs') / Path(args.config).stem)
     for name in LOADERS:
@@ -146,8 +149,56 @@ def load_config(args: argparse.Namespace) -> Config:
             set_loader_defaults(cfg[name], not args.no_pin_memory)
             if cfg.get('default_scope', 'mmpretrain') == 'mmpretrain':  # mmdet and mmseg keep MMEngine's default
                 cfg[name].setdefault('collate_fn', dict(type='default_collate'))
-    fit_device(cfg)
+    launch.prepare(cfg)
     return cfg
+
+
+def read_config(name: str, options: dict[str, Any] | None = None) -> Config:
+    """Read a config and change it.
+
+    Raises:
+        FileNotFoundError: There is no such config file.
+        KeyError: An option changes a field that does not exist.
+    """
+    from ..mm import dense
+
+    path = find_config(name)
+    with contextlib.redirect_stdout(io.StringIO()):  # mmpretrain greets with what it could not import
+        cfg = dense.read_config(path)
+        if find_spec('mmpretrain'):
+            import mmpretrain.datasets  # noqa: F401
+    if options:
+        check_fields(options, cfg)
+        cfg.merge_from_dict(options)
+        if 'holdout' in options:
+            set_holdout(cfg)
+    return cfg
+
+
+def own_configs() -> dict[str, Path]:
+    """The package's own configs by name, as in `ranet/att56_digits`; what only other configs read is left out."""
+    mim = PACKAGE / '.mim' / 'configs'  # where OpenMMLab looks for them
+    folder = mim if mim.is_dir() else PACKAGE.parent / 'configs'
+    paths = (path.relative_to(folder) for path in sorted(folder.rglob('*.py')))
+    return {
+        p.with_suffix('').as_posix(): folder / p for p in paths if not any(part.startswith('_') for part in p.parts)
+    }
+
+
+def find_config(name: str) -> Path:
+    """A config file of this path, or else the package's own, where `configs/` and `.py` may be left out.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    own, known = name.removeprefix('configs/').removesuffix('.py'), own_configs()
+    if own in known:
+        return known[own]
+    near = difflib.get_close_matches(own, known)
+    hint = f', its nearest are {", ".join(near)}' if near else f': `{COMMAND} configs` lists them'
+    raise FileNotFoundError(f'config file {name!r} does not exist, nor has the package one of that name{hint}')
 
 
 def check_fields(options: dict, cfg: Config) -> None:
@@ -168,6 +219,23 @@ def check_fields(options: dict, cfg: Config) -> None:
             )
 
 
+def set_holdout(cfg: Config) -> None:
+    """Hand `holdout` of the config to its data sets; 0 trains on every image, and leaves nothing to validate on.
+
+    Raises:
+        ValueError: The config validates on something else than held-out training images.
+    """
+    for name in ('train_dataloader', 'val_dataloader'):
+        dataset = (cfg.get(name) or {}).get('dataset', {'holdout': 0})
+        while 'dataset' in dataset:  # a wrapper
+            dataset = dataset['dataset']
+        if 'holdout' not in dataset:
+            raise ValueError(f'holdout={cfg.holdout!r} is not allowed: the data set of {name} holds no images out')
+        dataset['holdout'] = cfg.holdout
+    if not cfg.holdout:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+
+
 def set_loader_defaults(loader: dict, pin_memory: bool) -> None:
     """mmpretrain's defaults, where the config is silent; no more workers than cores, pinning for a GPU alone."""
     import torch
@@ -180,21 +248,6 @@ def set_loader_defaults(loader: dict, pin_memory: bool) -> None:
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-
-def fit_device(cfg: Config) -> None:
-    """Let several processes run on CPUs: over gloo, and with a wrapper that is given no GPU."""
-    import torch
-
-    if torch.cuda.is_available() or cfg.launcher == 'none':
-        return
-    dist_cfg = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
-    dist_cfg['backend'] = 'gloo'
-    cfg.setdefault(
-        'model_wrapper_cfg', dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
-    )
-    if cfg.launcher == 'pytorch':  # MMEngine's own start selects a GPU
-        torch.distributed.init_process_group('gloo')
 
 
 def quiet_imports() -> None:
@@ -212,3 +265,13 @@ def build_runner(cfg: Config) -> Runner:
     from ..mm.runner import Runner
 
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """A table: columns as wide as their widest cell, the first to the left and the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for first, *rest in rows:
+        cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(rest, widths[1:], strict=True))]
+        lines.append('  '.join(cells))
+    return '\n'.join(lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ COLUMNS = ('model', 'size', 'params', 'MACs', 'activations', 'depth')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog='complexity', description=__doc__)
+    parser = common.Parser(prog='complexity', description=__doc__)
     parser.add_argument('models', nargs='*', help='names of variants or of any timm model, or config files')
     parser.add_argument('--family', action='store_true', help='all variants of this package')
     parser.add_argument('--size', nargs='+', type=int, help='sides of the input in pixels (native by default)')
@@ -45,12 +44,9 @@ def count(name: str, size: int | None, num_classes: int | None, options: dict[st
 
 
 def count_config(path: str, size: int | None) -> dict[str, Any]:
-    from mmengine.config import Config
     from mmengine.registry import MODELS, init_default_scope
 
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'config file {path!r} does not exist')
-    cfg = Config.fromfile(path)
+    cfg = common.read_config(path)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build(cfg.model)
     arch = getattr(model.backbone, 'arch', None)
@@ -74,16 +70,6 @@ def count_on_meta(model: nn.Module, size: int) -> dict[str, int]:
     return complexity(model.to('meta'), torch.empty(1, 3, size, size, device='meta'))
 
 
-def show(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell, the first to the left and the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for first, *rest in rows:
-        cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(rest, widths[1:], strict=True))]
-        lines.append('  '.join(cells))
-    return '\n'.join(lines)
-
-
 def run(args: argparse.Namespace) -> None:
     names = [*args.models, *(ARCHS if args.family else ())]
     if not names:
@@ -98,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     for name, c in counted:
         numbers = (f'{c[key]:,}' for key in ('params', 'macs', 'activations'))
         rows.append((name, str(c['img_size']), *numbers, str(c['depth'] or '-')))
-    print(show(rows))
+    print(common.table(rows))
 
 
 main = common.entry(run, parse_args)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from . import common
+from . import checkpoints, common
 
 Run = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-4  # of logits, relative and absolute
@@ -79,21 +78,9 @@ def build(args: argparse.Namespace) -> nn.Module:
         args.model, pretrained=args.pretrained, num_classes=args.num_classes, scriptable=True, **args.model_kwargs
     )
     if args.checkpoint:
-        model.load_state_dict(fitting(read_weights(args.checkpoint), model))
+        state, _ = checkpoints.weights_of(checkpoints.read(args.checkpoint))
+        model.load_state_dict(fitting(state, model))
     return model.eval()
-
-
-def read_weights(path: str) -> dict[str, Tensor]:
-    """Weights of a file, read without running code from it."""
-    if find_spec('mmengine') and not path.endswith('.safetensors'):
-        from ..mm.checkpoint import read_checkpoint, weights_of
-
-        return weights_of(read_checkpoint(path))
-    from timm.models import load_state_dict
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'checkpoint {path!r} does not exist')
-    return load_state_dict(path)
 
 
 # Formats ------------------------------------------------------------------------------------------------

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = common.Parser(prog='test', description=__doc__)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
     common.add_common_options(parser)
+    parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', metavar='FILE', help='write predictions (.pkl) or metrics (.json) to this file')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out writes, predictions by default')
     parser.add_argument('--dump', metavar='FILE.pkl', help='write predictions to this file')

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = common.Parser(prog='train', description=__doc__)
-    parser.add_argument('config', help='config file')
     common.add_common_options(parser)
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
@@ -24,6 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--overwrite', action='store_true', help='start anew in a work dir that holds another run')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
+    parser.add_argument('--no-test', action='store_true', help='do not read the test images at the end')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
     parser.add_argument('--no-persistent-workers', action='store_true', help='start data workers anew each epoch')
     return common.parse(parser, argv)
@@ -39,6 +39,8 @@ def configure(args: argparse.Namespace) -> Config:
     cfg = common.load_config(args)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.no_test:
+        cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
     if args.amp:
         cfg.optim_wrapper.type = 'ranet_mm.AutoAmpOptimWrapper'
     if args.auto_scale_lr:
@@ -90,10 +92,11 @@ def summary(folder: Path) -> str:
         return where
     run = json.loads(record.read_text())
     last = run['curve'][-1]
-    metrics = {k: v for k, v in last.items() if k not in ('epoch', 'loss', 'lr', 'seconds')}
-    parts = [f'epoch {last["epoch"]}', f'loss {last["loss"]:.4f}', scores(metrics)]
+    validation = {k: v for k, v in last.items() if k not in ('epoch', 'loss', 'lr', 'seconds')}
+    parts = [f'epoch {last["epoch"]}', f'loss {last["loss"]:.4f}']
+    parts += [f'{of} {scores(m)}' for of, m in (('validation', validation), ('test', run.get('test'))) if m]
     return (
-        f'Trained {run["name"]}: {", ".join(filter(None, parts))}, {run["seconds"]:.0f} s at '
+        f'Trained {run["name"]}: {", ".join(parts)}, {run["seconds"]:.0f} s at '
         f'{images_per_second(run["images_per_second"])}\n{where}, {record.name}'
     )
 

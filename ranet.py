@@ -1,0 +1,58 @@
+"""The console command: `ranet NAME ...` runs the program that `tools/` has under a like name.
+
+It stands outside the package, whose import brings torch and timm, so that `ranet --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+# name: (module in ranet_mm.cli, what it does)
+COMMANDS = {
+    'models': ('models', 'list the models: parameters, input, weights'),
+    'configs': ('configs', "list the package's own configs"),
+    'predict': ('predict', 'classify images'),
+    'train': ('train', 'train a model from a config'),
+    'test': ('test', 'evaluate a checkpoint'),
+    'sweep': ('sweep', 'run the grids of sweep files'),
+    'publish': ('publish', 'strip a checkpoint down to weights that others load'),
+    'convert': ('convert', 'convert weights from and to other implementations'),
+    'export': ('export', 'write ONNX, TorchScript or torch.export, and check the file'),
+    'complexity': ('complexity', 'count parameters, multiply-adds, activations and depth'),
+    'benchmark': ('benchmark', 'measure images/s and peak memory, models side by side'),
+    'print-config': ('print_config', 'print a config as it runs'),
+    'browse-dataset': ('browse_dataset', 'draw what the network sees in training'),
+    'vis-scheduler': ('vis_scheduler', 'learning rate and momentum of every iteration'),
+    'confusion-matrix': ('confusion_matrix', 'which classes are taken for which, from dumped predictions'),
+    'eval-metric': ('eval_metric', 'metrics of dumped predictions'),
+    'make-shapes': ('shapes', 'write images of shapes with boxes and masks'),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that the first argument names with the others; returns its exit code."""
+    name, *rest = [*(sys.argv[1:] if argv is None else argv)] or ['--help']
+    if name in ('-h', '--help'):
+        print(usage())
+        return 0
+    if name == '--version':
+        from importlib.metadata import version
+
+        print(f'ranet_mm {version("ranet_mm")}')
+        return 0
+    if name not in COMMANDS:
+        print(f'error: command {name!r} is not known: allowed are {", ".join(COMMANDS)}', file=sys.stderr)
+        return 2
+    return import_module(f'ranet_mm.cli.{COMMANDS[name][0]}').main(rest)
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    rows = (f'  {name.ljust(width)}  {text}' for name, (_, text) in COMMANDS.items())
+    return '\n'.join(['usage: ranet COMMAND ... (ranet COMMAND --help lists its options)', '', *rows])
+
+
+if __name__ == '__main__':
+    sys.exit(main())

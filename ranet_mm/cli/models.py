@@ -1,0 +1,68 @@
+"""List the models: trunk depth, parameters, input, and the weights that ship with the package."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from typing import Any
+
+import torch
+
+from .. import weights
+from ..arch import ARCHS
+from ..complexity import Classifier
+from . import common
+
+COLUMNS = ('model', 'depth', 'params', 'input', 'classes', 'weights')
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = common.Parser(prog='models', description=__doc__)
+    parser.add_argument('pattern', nargs='?', default='*', help='names to list, as in "*_cifar"')
+    parser.add_argument('--pretrained', action='store_true', help='models with weights alone')
+    parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    return parser.parse_args(argv)
+
+
+def row(name: str, tags: Sequence[str]) -> dict[str, Any]:
+    """What the table says of one model."""
+    arch = ARCHS[name]
+    classes = 10 if arch.img_size <= 64 else 1000
+    with torch.device('meta'):
+        params = sum(p.numel() for p in Classifier(name, classes).parameters())
+    return dict(
+        name=name, depth=arch.depth, params=params, input_size=(3, arch.img_size, arch.img_size), num_classes=classes,
+        weights=list(tags),
+    )  # fmt: skip
+
+
+def models(args: argparse.Namespace) -> None:
+    """Print the table.
+
+    Raises:
+        ValueError: No name fits.
+    """
+    tags: dict[str, list[str]] = {name: [] for name in ARCHS}
+    for row_name in weights.index():
+        name, _, tag = row_name.partition('.')
+        tags[name].append(tag)
+    names = [name for name in ARCHS if fnmatch(name, args.pattern) and (tags[name] or not args.pretrained)]
+    if not names:
+        of = ' with weights' if args.pretrained else ''
+        raise ValueError(f'no model{of} has a name like {args.pattern!r}: there are {", ".join(ARCHS)}')
+    rows = [row(name, tags[name]) for name in names]
+    if args.json:
+        print(json.dumps(rows, indent=1))
+        return
+    cells = [
+        (r['name'], str(r['depth']), f'{r["params"]:,}', 'x'.join(map(str, r['input_size'][1:])),
+         str(r['num_classes']), ', '.join(r['weights']) or '-')
+        for r in rows
+    ]  # fmt: skip
+    print(common.table([COLUMNS, *cells]))
+
+
+main = common.entry(models, parse_args)

@@ -1,0 +1,114 @@
+"""Strip a checkpoint down to its weights: safetensors for timm and a .pth for OpenMMLab, SHA-256 in their names."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..weights import plain_keys
+from . import checkpoints, common
+
+DIGITS = 8  # of the SHA-256 in a file's name, as many as torch.hub checks
+KEPT = ('epoch', 'iter', 'mmengine_version', 'dataset_meta')
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = common.Parser(prog='publish_model', description=__doc__)
+    parser.add_argument('checkpoint', help='checkpoint of a training run, of OpenMMLab or of timm')
+    parser.add_argument('name', help='start of the names to write, as in published/att56_digits')
+    parser.add_argument(
+        '--ema', action=argparse.BooleanOptionalAction,
+        help='the averaged weights, or those as trained; the averaged ones where there are some by default',
+    )  # fmt: skip
+    parser.add_argument('--model', help='timm name of the model, where the checkpoint does not say it')
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    return parser.parse_args(argv)
+
+
+def publish(args: argparse.Namespace) -> None:
+    """Check the weights against the model, write the files, and say how to load them.
+
+    Raises:
+        FileExistsError: A file of that name exists.
+        ValueError: The checkpoint cannot be read, or its weights are not the model's.
+    """
+    checkpoint = checkpoints.read(args.checkpoint)
+    state, averaged = checkpoints.weights_of(checkpoint, args.ema)
+    about = checkpoints.about(checkpoint, state)
+    about['architecture'] = args.model or about['architecture']
+    contents = {'.pth': pth(checkpoint, state, about)}
+    if is_classifier(state):
+        if about['architecture'] and find_spec('timm'):
+            checkpoints.build(about, state)
+        contents['.safetensors'] = safetensors(state, about)
+    paths = write(args.name, contents)
+    print(f'{len(state)} tensors, {"averaged over the run" if averaged else "as trained"}')
+    for suffix, path in paths.items():
+        size = path.stat().st_size / 2**20
+        print(f'{path}  {size:.1f} MiB  SHA-256 {hashlib.sha256(contents[suffix]).hexdigest()}')
+    if about['architecture'] and '.safetensors' in paths:
+        print(f'timm: {loading(about, paths[".safetensors"])}')
+
+
+def is_classifier(state: Mapping[str, Tensor]) -> bool:
+    """Whether timm has such a model; a detector or segmentor has more parts."""
+    return all(key.startswith(('stem.', 'stages.', 'norm.', 'head.fc.')) for key in plain_keys(state))
+
+
+def safetensors(state: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
+    """The file for timm, which says in its metadata what model it holds."""
+    from safetensors.torch import save
+
+    tensors = {key: value.contiguous() for key, value in plain_keys(state).items()}
+    return save(tensors, metadata={checkpoints.ABOUT: json.dumps(about)})
+
+
+def pth(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
+    """The file for OpenMMLab: weights, class names, and what model it holds."""
+    meta = {key: value for key, value in (checkpoint.get('meta') or {}).items() if key in KEPT}
+    if is_classifier(state):
+        state = {k if k.startswith('head.') else f'backbone.{k}': v for k, v in plain_keys(state).items()}
+    tensors = {key: value.clone() for key, value in state.items()}  # a view would be saved with all that it views
+    buffer = io.BytesIO()  # a path would get into the file, and so into its digest
+    torch.save(dict(meta={**meta, checkpoints.ABOUT: about}, state_dict=tensors), buffer)
+    return buffer.getvalue()
+
+
+def write(name: str, contents: Mapping[str, bytes]) -> dict[str, Path]:
+    """Write each content to a file named after its digest, all of them or none; returns the paths by ending."""
+    start = name.removesuffix('.pth').removesuffix('.safetensors')
+    paths = {
+        suffix: Path(f'{start}-{hashlib.sha256(data).hexdigest()[:DIGITS]}{suffix}')
+        for suffix, data in contents.items()
+    }
+    for path in paths.values():
+        if path.exists():
+            raise FileExistsError(f'{str(path)!r} exists already: these weights have been published under this name')
+        path.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, path in paths.items():
+        part = path.with_name(f'.part-{os.getpid()}-{path.name}')  # never a half-written file under its name
+        part.write_bytes(contents[suffix])
+        part.replace(path)
+    return paths
+
+
+def loading(about: Mapping[str, Any], path: Path) -> str:
+    """The Python call that creates the model with these weights."""
+    cfg = about['pretrained_cfg']
+    overlay = {'file': str(path), **{k: tuple(cfg[k]) for k in ('mean', 'std', 'label_names') if k in cfg}}
+    options = {'num_classes': cfg.get('num_classes', 0), **about['model_args']}
+    given = ''.join(f', {key}={value!r}' for key, value in options.items())
+    return f'timm.create_model({about["architecture"]!r}{given}, pretrained=True, pretrained_cfg_overlay={overlay})'
+
+
+main = common.entry(publish, parse_args)
