@@ -88,7 +88,7 @@ def samples(cfg: ShapesCfg, split: str) -> Iterator[Sample]:
 
 
 def _draw(generator: np.random.Generator, cfg: ShapesCfg, stem: str) -> Sample:
-    """Shapes of random colour over a gradient, a later one in front of an earlier one, all under noise."""
+    """Shapes over a gradient, a later one in front of an earlier one, all under noise."""
     image = _gradient(generator, cfg.size)
     instances: list[Instance] = []
     colours: list[np.ndarray] = []
@@ -98,7 +98,7 @@ def _draw(generator: np.random.Generator, cfg: ShapesCfg, stem: str) -> Sample:
         behind = [Instance(i.label, i.mask & ~mask) for i in instances]
         if any(2 * after.mask.sum() < before.mask.sum() for before, after in zip(instances, behind, strict=True)):
             continue  # would hide most of what is there
-        colours.append(_contrasting(generator, [*colours, image[mask].mean(0)]))
+        colours.append(_colour(generator, label, [*colours, image[mask].mean(0)]))
         image[mask] = colours[-1]
         instances = [*behind, Instance(label, mask)]
     noisy = image + generator.normal(0, 12, image.shape)
@@ -110,25 +110,25 @@ def _gradient(generator: np.random.Generator, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(corners).resize((size, size), Image.Resampling.BILINEAR), np.float64).copy()
 
 
-def _contrasting(generator: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
-    """The one of 16 random colours that differs most from the one closest to it."""
-    candidates = generator.uniform(0, 255, (16, 3))
+def _colour(generator: np.random.Generator, label: int, others: Sequence[np.ndarray]) -> np.ndarray:
+    """Halfway between the class's own and a random one: of 16 the one that stands out most from all others."""
+    candidates = (generator.uniform(0, 255, (16, 3)) + PALETTE[label + 1]) / 2
     distances = np.abs(candidates[:, None] - np.stack(others)).max(-1).min(-1)
     return candidates[distances.argmax()]
 
 
 def _shape(generator: np.random.Generator, size: int, name: str) -> np.ndarray:
-    """A shape of a fifth to half of the image's side, whole inside the image; squares and triangles are turned."""
-    radius = generator.uniform(0.1, 0.25) * size
+    """A shape of a quarter to more than half of the image's side, whole inside the image, turned a little."""
+    radius = generator.uniform(0.13, 0.28) * size
     centre = generator.uniform(radius, size - 1 - radius, 2)
     canvas = Image.new('1', (size, size))
     draw = ImageDraw.Draw(canvas)
     if name == 'circle':
         draw.ellipse([*(centre - radius), *(centre + radius)], fill=1)
     else:
-        corners = dict(square=4, triangle=3)[name]
-        angles = 2 * np.pi * (generator.uniform() + np.arange(corners) / corners)
-        points = centre + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
+        corners, first = dict(square=(4, 0.25), triangle=(3, 1))[name]  # the first one's angle in units of pi
+        angles = np.pi * (first + generator.uniform(-0.1, 0.1) + 2 * np.arange(corners) / corners)
+        points = centre + radius * np.stack([np.sin(angles), np.cos(angles)], 1)
         draw.polygon([tuple(p) for p in points], fill=1)
     return np.array(canvas)
 

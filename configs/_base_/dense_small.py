@@ -1,4 +1,4 @@
-# The backbone of the small runs on images of shapes: the layout and the shipped weights of CIFAR-10, at strides 4 to 32.
+# The backbone of the small runs on shapes: the layout and the shipped weights of CIFAR-10, at strides 4 to 32.
 backbone = dict(
     _delete_=True,
     type='ranet_mm.ResidualAttentionNet',

@@ -1,0 +1,7 @@
+"""Faster R-CNN on Attention-56, 64-pixel images of shapes in the layout of PASCAL VOC: the whole path in a small run.
+
+Command: python tools/train.py configs/detection/faster-rcnn_att56_shapes-voc.py
+Needs:   python tools/make_shapes.py data/shapes
+"""
+
+_base_ = ['./_base_/faster-rcnn_small.py', './_base_/shapes_voc.py']

@@ -1,0 +1,7 @@
+"""DeepLabV3+ on Attention-56, 64-pixel images of shapes in the layout of ADE20K: the whole path in a small run.
+
+Command: python tools/train.py configs/segmentation/deeplabv3plus_att56_shapes.py
+Needs:   python tools/make_shapes.py data/shapes
+"""
+
+_base_ = ['./_base_/deeplabv3plus_small.py', './_base_/shapes.py']
