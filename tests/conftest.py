@@ -18,9 +18,9 @@ model = dict(
     data_preprocessor=dict(num_classes=2),
 )
 data_preprocessor = dict(num_classes=2)
-train_dataloader = dict(batch_size=2, num_workers=0, dataset=dict(root={root!r} + '/train'))
-val_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(root={root!r} + '/test'))
-test_dataloader = val_dataloader
+train_dataloader = dict(batch_size=2, num_workers=0, dataset=dict(root={root!r} + '/train', holdout=0))
+val_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(root={root!r} + '/test', holdout=0, held_out=False))
+test_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(root={root!r} + '/test'))
 train_cfg = dict(max_epochs=2)
 default_hooks = dict(checkpoint=dict(save_best=None))
 """
