@@ -234,6 +234,11 @@ def init_weights(model: nn.Module, zero_init_last: bool = False) -> None:
             nn.init.normal_(module.weight, std=0.01)
             nn.init.zeros_(module.bias)
     if zero_init_last:
-        for module in model.modules():
-            if isinstance(module, Unit):
-                module.zero_init()
+        zero_init(model)
+
+
+def zero_init(model: nn.Module) -> None:
+    """Make every unit the identity, behind its projection where it has one."""
+    for module in model.modules():
+        if isinstance(module, Unit):
+            module.zero_init()

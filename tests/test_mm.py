@@ -120,10 +120,13 @@ class TestFreezing:
         assert not any(m.training for m in model.modules())
 
 
-def test_every_parameter_gets_a_gradient():
-    model = small().train()
-    model(image())[0].square().sum().backward()
-    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+@pytest.mark.parametrize('out_norm', ['shared', 'own', 'none'])
+def test_every_trained_parameter_gets_a_gradient(out_norm):
+    model = small(out_indices=(0, 1, 2, 3), out_norm=out_norm).train()
+    sum(m.square().sum() for m in model(image())).backward()
+    missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert missing == [name for name, p in model.named_parameters() if not p.requires_grad]
+    assert missing == (['norm.weight', 'norm.bias'] if out_norm == 'none' else [])
 
 
 def test_checkpointing_changes_neither_outputs_nor_gradients():
@@ -173,23 +176,24 @@ class TestOptions:
         assert {nn.GroupNorm, nn.GELU} <= kinds
         assert not {nn.BatchNorm2d, nn.ReLU} & kinds
 
+    def test_synchronized_batch_norm(self):
+        plain, model = small().eval(), small(norm_cfg=dict(type='SyncBN')).eval()
+        assert sum(isinstance(m, nn.SyncBatchNorm) for m in model.modules()) == sum(
+            isinstance(m, nn.BatchNorm2d) for m in plain.modules()
+        )
+        model.load_state_dict(plain.state_dict())
+        assert torch.equal(model(image())[0], plain(image())[0])
+        assert not any(m.training for m in small(norm_cfg=dict(type='SyncBN'), norm_eval=True).train().stem)
+
+    def test_group_norm_has_no_statistics_to_freeze(self):
+        model = small(norm_cfg=dict(type='GN', num_groups=4), norm_eval=True, frozen_stages=1).train()
+        assert not list(model.buffers())
+        assert [p.requires_grad for p in (model.stem.norm.weight, model.norm.weight)] == [False, True]
+
     def test_frozen_norm(self):
         model = small(norm_cfg=dict(type='BN', requires_grad=False))
         assert not model.norm.weight.requires_grad
         assert model.stem.conv.weight.requires_grad
-
-    def test_pretrained(self, tmp_path):
-        source = small(arch='attention56_cifar')
-        torch.save({f'backbone.{k}': v + 1 for k, v in source.state_dict().items()}, tmp_path / 'w.pth')
-        model = small(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'w.pth'), prefix='backbone.'))
-        model.init_weights()
-        assert torch.equal(model.stem.conv.weight, source.stem.conv.weight + 1)
-
-    def test_initialization_is_not_repeated(self):
-        model = small()
-        before = model.stem.conv.weight.clone()
-        model.init_weights()
-        assert torch.equal(model.stem.conv.weight, before)
 
 
 def differ(a, b):
@@ -199,6 +203,32 @@ def differ(a, b):
     a.load_state_dict(b.state_dict())
     x, y = a(image())[0], b(image())[0]
     return x.shape != y.shape or not torch.equal(x, y)
+
+
+class TestStrides:
+    @pytest.mark.parametrize(
+        ('layout', 'sides'),
+        [
+            (dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)), (16, 8, 8, 8)),
+            (dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)), (16, 8, 4, 4)),
+            (dict(strides=[1, 1, 1], post_stride=1), (16, 16, 16, 16)),
+            (dict(output_stride=8), (16, 8, 8, 8)),
+            (dict(output_stride=16), (16, 8, 4, 4)),
+        ],
+        ids=str,
+    )
+    def test_maps_and_weights(self, layout, sides):
+        strided = small(arch='attention56')
+        dilated = small(arch='attention56', out_indices=(0, 1, 2, 3), **layout).eval()
+        dilated.load_state_dict(strided.state_dict())
+        assert tuple(m.shape[-1] for m in dilated(image(64))) == sides
+
+    def test_an_entry_for_each_stage(self):
+        two = dict(base='attention56', modules=(1, 2), widths=(64, 64), strides=(1, 1), mask_pools=(1, 1))
+        model = small(arch=two, strides=(1, 2, 1))
+        assert (model.arch.strides, model.arch.post_stride) == ((1, 2), 1)
+        with pytest.raises(ValueError, match=r'strides=\(1, 2, 1, 1, 1\) is not allowed: it must have 3 entries'):
+            small(strides=(1, 2, 1, 1, 1))
 
 
 class TestNeckAndHead:

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, PretrainedInit
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..arch import ArchCfg
+from ..arch import ArchCfg, resolve_arch
 from ..layers import UNITS, ActLayer, NormLayer
-from ..network import RANetFeatures
+from ..network import RANetFeatures, zero_init
 from ..registry import MODELS
+from .pretrained import fit_weights
 
 OUT_NORMS = ('shared', 'own', 'none')
 
@@ -40,12 +41,14 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         with_cp: Recompute activations in the backward pass to save memory.
         norm_cfg: Normalization layer; `requires_grad` as in mmcv.
         act_cfg: Activation layer.
-        init_cfg: Weights to load (`dict(type='Pretrained', ...)`); the network is initialized already.
-        **options: `output_stride`, `drop_path_rate` and `zero_init_last` of `RANetFeatures`, and fields of
-            `ArchCfg` to change, for example `p=2, t=1`.
+        zero_init_last: Start every unit as the identity.
+        init_cfg: Weights to load (`dict(type='Pretrained', ...)`, see `fit_weights`), or MMEngine's initializers; the
+            network is initialized already.
+        **options: `output_stride`, `dilations` and `drop_path_rate` of `RANetFeatures`, and fields of `ArchCfg` to
+            change, for example `p=2, t=1`; `strides` may have an entry for the post stage too, as in ResNet.
 
     Raises:
-        ValueError: An option, an index or the shape of an input is not allowed.
+        ValueError: An option, an index, the shape of an input or loaded weights are not allowed.
         TypeError: There is no such option.
     """
 
@@ -61,6 +64,7 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         with_cp: bool = False,
         norm_cfg: Mapping[str, Any] | None = None,
         act_cfg: Mapping[str, Any] | None = None,
+        zero_init_last: bool = False,
         init_cfg: dict | list[dict] | None = None,
         **options: Any,
     ) -> None:
@@ -69,9 +73,10 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
             in_chans=in_channels,
             norm_layer=_norm_layer(norm_cfg),
             act_layer=_act_layer(act_cfg),
-            **options,
+            zero_init_last=zero_init_last,
+            **_split_strides(arch, options),
         )
-        self.init_cfg = init_cfg
+        self.init_cfg, self.zero_init_last = init_cfg, zero_init_last
         self.last_stage = len(self.stages) - 1
         self.out_indices = _checked_indices(out_indices, len(self.stages))
         self._set_out_norm(out_norm, _norm_layer(norm_cfg))
@@ -111,6 +116,37 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         reader = self.stages[stage + 1][0]
         return reader.act(reader.norm1(x)) if self._preact(stage + 1) else x
 
+    def init_weights(self) -> None:
+        """Apply `init_cfg`; without one nothing changes."""
+        super().init_weights()
+        cfgs = [self.init_cfg] if isinstance(self.init_cfg, Mapping) else self.init_cfg or []
+        pretrained = any(cfg['type'] in ('Pretrained', PretrainedInit) for cfg in cfgs)
+        if cfgs and self.zero_init_last and not pretrained:
+            zero_init(self)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        fit_weights(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Layer of a parameter and the number of layers, for layer-wise learning rates.
+
+        The stem is layer 0, each residual unit or attention module of the stages is the next; whatever follows them
+        is the last layer, with what comes after the backbone.
+
+        Args:
+            param_name: Name of the parameter in a model.
+            prefix: What stands before the backbone's own names there.
+        """
+        blocks = [len(stage) for stage in self.stages]
+        last = sum(blocks) + 1
+        part, stage, block = (*param_name.removeprefix(prefix).split('.'), '', '')[:3]
+        if param_name.startswith(prefix) and part == 'stem':
+            return 0, last + 1
+        if param_name.startswith(prefix) and part == 'stages':
+            return sum(blocks[: int(stage)]) + int(block) + 1, last + 1
+        return last, last + 1
+
     def train(self, mode: bool = True) -> ResidualAttentionNet:
         """Set the mode, keep what is frozen in evaluation mode, and return the model."""
         super().train(mode)
@@ -125,9 +161,22 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         frozen = [self.stem, *self.stages][: self.frozen_stages + 1]
         if self.frozen_stages == len(self.stages):
             frozen.append(self.norm)
+        if self.out_norm == 'none':  # unused, and a parameter without a gradient stops distributed training
+            self.norm.requires_grad_(False)
         for module in frozen:
             module.eval()
             module.requires_grad_(False)
+
+
+def _split_strides(arch: str | Mapping[str, Any] | ArchCfg, options: dict[str, Any]) -> dict[str, Any]:
+    """Options in which `strides` has no entry for the post stage."""
+    strides = options.get('strides')
+    if strides is None or 'post_stride' in options:
+        return options
+    attention_stages = len(options.get('modules') or resolve_arch(arch).modules)
+    if len(strides) != attention_stages + 1:
+        return options
+    return {**options, 'strides': tuple(strides[:-1]), 'post_stride': strides[-1]}
 
 
 def _checked_indices(out_indices: Sequence[int], stages: int) -> tuple[int, ...]:
