@@ -12,7 +12,8 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(backbone=dict(drop_path_rate=0.05), head=dict(loss=_base_.loss), train_cfg=_base_.mixing)
+model = dict(backbone=dict(drop_path_rate=0.05), head=dict(loss=_base_.loss))
+data_preprocessor = dict(batch_augments=_base_.mixing, to_onehot=True)
 train_dataloader = dict(
     batch_size=_base_.batch_size, dataset=dict(pipeline=_base_.strong_pipeline), sampler=_base_.sampler
 )

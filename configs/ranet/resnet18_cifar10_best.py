@@ -12,6 +12,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(head=dict(loss=_base_.loss), train_cfg=_base_.mixing)
+model = dict(head=dict(loss=_base_.loss))
+data_preprocessor = dict(batch_augments=_base_.mixing, to_onehot=True)
 train_dataloader = dict(batch_size=_base_.batch_size, dataset=dict(pipeline=_base_.strong_pipeline))
 custom_hooks = [*_base_.custom_hooks, _base_.ema]

@@ -1,0 +1,18 @@
+"""ResNet-18 on CIFAR-10 held on the GPU, from image files, the most from 300 epochs.
+
+Command: python tools/train.py configs/ranet/resnet18_cifar10-folder-device_best.py
+Needs:   data/cifar10_folder/{train,test}/<class>/<image>; a GPU.
+Cost:    300 epochs of 45,000 images, 556 M multiply-adds an image.
+"""
+
+_base_ = [
+    '../_base_/models/resnet18_cifar.py',
+    '../_base_/datasets/cifar10_folder_device.py',
+    '../_base_/schedules/best.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(head=dict(loss=_base_.loss))
+data_preprocessor = dict(batch_augments=_base_.mixing, to_onehot=True)
+train_dataloader = dict(batch_size=_base_.batch_size, dataset=dict(dataset=dict(pipeline=_base_.strong_pipeline)))
+custom_hooks = [*_base_.custom_hooks, _base_.ema]
