@@ -1,5 +1,5 @@
-# The most from 20 epochs: a large rate, up for a quarter of the time and then down to zero, label smoothing, and no decay
-# of what normalizes or shifts. Batch, rate and shape are those of David Page, "How to train your ResNet" (2018).
+# The most from 20 epochs: a large rate, up for a quarter of the time and then down to zero, label smoothing, and no
+# decay of what normalizes or shifts. Batch, rate and shape are David Page's, "How to train your ResNet" (2018).
 batch_size = 512
 loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1)
 optim_wrapper = dict(
