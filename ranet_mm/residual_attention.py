@@ -7,6 +7,7 @@ Annotations are not postponed here: TorchScript cannot read postponed ones in a 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -334,9 +335,12 @@ _index = weights.index()
 default_cfgs = _default_cfgs(_index)
 
 
-def _create(variant: str, pretrained: bool, **kwargs: Any) -> RANet:
+def _create(
+    variant: str, pretrained: bool, pretrained_cfg_overlay: Mapping[str, Any] | None = None, **kwargs: Any
+) -> RANet:
+    overlay = _overlay(pretrained_cfg_overlay or {})
     if pretrained:
-        _check_weights(variant, kwargs.get('pretrained_cfg'), kwargs.get('pretrained_cfg_overlay'))
+        _check_weights(resolve_pretrained_cfg(variant, kwargs.get('pretrained_cfg'), overlay))
     arch = ARCHS[variant]
     levels = 1 + len(arch.modules) + bool(arch.post_units)
     return build_model_with_cfg(
@@ -344,27 +348,42 @@ def _create(variant: str, pretrained: bool, **kwargs: Any) -> RANet:
         variant,
         pretrained,
         arch=variant,
+        pretrained_cfg_overlay=overlay,
         pretrained_filter_fn=_fitting,
         feature_cfg=dict(flatten_sequential=True, out_indices=tuple(range(levels))),
         **kwargs,
     )
 
 
-def _check_weights(variant: str, cfg: Any, overlay: Mapping[str, Any] | None) -> None:
+def _overlay(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that change a configuration; one with another source loses the shipped file, which timm would prefer."""
+    return (dict(file=None) if fields.get('url') or fields.get('hf_hub_id') else {}) | dict(fields)
+
+
+def _check_weights(cfg: Any) -> None:
     """Make sure that there are weights, and that shipped ones are those that were published."""
-    cfg = resolve_pretrained_cfg(variant, cfg, overlay)
     if not cfg.has_weights and not cfg.state_dict:
         raise RuntimeError(
-            f'{variant} has no pretrained weights; names that have some: {", ".join(_index) or "none"}. Give your own '
-            'by pretrained_cfg_overlay=dict(file=PATH)'
+            f'{cfg.architecture} has no pretrained weights; names that have some: {", ".join(_index) or "none"}. '
+            'Give your own by pretrained_cfg_overlay=dict(file=PATH)'
         )
     for row in _index.values():
         if cfg.file == row['file']:
             weights.verify(row['file'], row['sha256'])
+    if cfg.file and not Path(cfg.file).exists():
+        raise FileNotFoundError(f'weights {str(cfg.file)!r} do not exist')
 
 
 def _fitting(state: Mapping[str, Tensor], model: RANet) -> dict[str, Tensor]:
-    return weights.fitting(state, model, adapted=('stem.conv.weight', 'head.fc.weight', 'head.fc.bias'))
+    """Weights under the keys and in the types of the model, before timm adapts first convolution and classifier."""
+    ours, fc = model.state_dict(), 'head.fc.weight'
+    state = weights.fitting(state, model, adapted=('stem.conv.weight', fc, 'head.fc.bias'))
+    if fc in state and fc in ours and state[fc].shape[0] == len(ours[fc]) and state[fc].shape != ours[fc].shape:
+        raise ValueError(
+            f'weights of a classifier of {state[fc].shape[1]} features do not fit one of {ours[fc].shape[1]}: '
+            'give another global_pool, or another num_classes to start a new classifier'
+        )
+    return {key: value.to(ours[key].dtype) if key in ours else value for key, value in state.items()}
 
 
 def _entrypoint(name: str, arch: ArchCfg) -> Callable[..., RANet]:

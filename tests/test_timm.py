@@ -460,6 +460,42 @@ def test_weights_are_adapted(model, images, tmp_path):
     assert len(timm.create_model('attention56_cifar', features_only=True, **options)(images)) == 5
 
 
+def test_half_precision_is_adapted_in_full(model, tmp_path):
+    half = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    path = weights.save(half, tmp_path, 'attention56_cifar.own')
+    overlay = dict(file=str(path))
+    gray = timm.create_model('attention56_cifar', pretrained=True, in_chans=1, pretrained_cfg_overlay=overlay, **TINY)
+    expected = half['stem.conv.weight'].float().sum(1, keepdim=True)
+    torch.testing.assert_close(gray.stem.conv.weight.data, expected)
+
+
+def test_another_source_replaces_the_shipped_file(model, images, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    torch.save(model.state_dict(), tmp_path / 'w.pth')
+    for overlay in (dict(url=(tmp_path / 'w.pth').as_uri()), dict(state_dict=model.state_dict())):
+        loaded = timm.create_model('attention56_cifar', pretrained=True, pretrained_cfg_overlay=overlay, **TINY)
+        assert torch.equal(loaded.eval()(images), model(images))
+
+
+def test_saved_for_a_hub_and_read_back(model, images, tmp_path):
+    timm.models.save_for_hf(model, tmp_path, model_args=TINY, safe_serialization=True)
+    loaded = timm.create_model(f'local-dir:{tmp_path}', pretrained=True).eval()
+    assert torch.equal(loaded(images), model(images))
+
+
+def test_weights_that_do_not_exist_are_named():
+    with pytest.raises(FileNotFoundError, match=r"weights 'none\.pth' do not exist"):
+        timm.create_model('attention56_cifar', pretrained=True, pretrained_cfg_overlay=dict(file='none.pth'))
+
+
+def test_classifier_of_another_pooling_is_refused(model, tmp_path):
+    overlay = dict(file=str(weights.save(model.state_dict(), tmp_path, 'attention56_cifar.own')))
+    options = dict(pretrained=True, pretrained_cfg_overlay=overlay, global_pool='catavgmax', **TINY)
+    with pytest.raises(ValueError, match='classifier of 256 features do not fit one of 512: give another global_pool'):
+        timm.create_model('attention56_cifar', **options)
+    assert timm.create_model('attention56_cifar', num_classes=3, **options).head.fc.weight.shape == (3, 512)
+
+
 def test_weights_of_another_architecture_are_refused(model, tmp_path):
     path = weights.save(model.state_dict(), tmp_path, 'attention56_cifar.own')
     with pytest.raises(
