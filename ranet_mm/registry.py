@@ -8,13 +8,14 @@ from mmengine import registry as root
 from mmengine.registry import Registry
 
 
-def _child(name: str, location: str) -> Registry:
+def _child(name: str, *locations: str) -> Registry:
     parent = getattr(root, name)
-    return Registry(parent.name, parent=parent, scope='ranet_mm', locations=[f'ranet_mm.mm.{location}'])
+    return Registry(parent.name, parent=parent, scope='ranet_mm', locations=[f'ranet_mm.mm.{m}' for m in locations])
 
 
 MODELS = _child('MODELS', 'models')
-DATASETS = _child('DATASETS', 'datasets')
+DATASETS = _child('DATASETS', 'datasets', 'device_data')
+DATA_SAMPLERS = _child('DATA_SAMPLERS', 'device_data')
 TRANSFORMS = _child('TRANSFORMS', 'datasets')
 HOOKS = _child('HOOKS', 'hooks')
 LOOPS = _child('LOOPS', 'loops')

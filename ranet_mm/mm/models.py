@@ -9,6 +9,7 @@ from .shipped import load_from_package
 __all__ = ['ResidualAttentionNeck', 'ResidualAttentionNet', 'load_from_package']
 
 if find_spec('mmpretrain') is not None:  # a detector or segmentor needs no classification head
+    from .device_data import DevicePreprocessor
     from .head import ResidualAttentionHead
 
-    __all__ += ['ResidualAttentionHead']
+    __all__ += ['DevicePreprocessor', 'ResidualAttentionHead']

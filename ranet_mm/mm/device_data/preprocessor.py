@@ -1,0 +1,121 @@
+"""The data preprocessor that makes pictures of indices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from mmpretrain.models.utils import ClsDataPreprocessor
+from mmpretrain.structures import DataSample
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...registry import MODELS
+from .dataset import STORES, DeviceDataset
+from .draws import Draws
+from .mixing import Mixing
+
+KEY = 'seed', 'epoch'
+
+
+@MODELS.register_module()
+class DevicePreprocessor(ClsDataPreprocessor):
+    """mmpretrain's `ClsDataPreprocessor`, which for a batch of `DeviceDataset` makes the pictures on its device.
+
+    It runs the random transforms of the data set's pipeline and normalises; in training it also resizes and mixes.
+    Batches of other data sets are treated as `ClsDataPreprocessor` does.
+
+    Args:
+        batch_augments: `augments` (Mixup, CutMix) and `probs`, as in `ClsDataPreprocessor`, but drawn for each
+            sample and with partners from the whole data set.
+        size: Height and width that training pictures of the device are resized to, by antialiased bilinear
+            interpolation; None leaves them as they are. `ProgressiveResizeHook` changes it during training.
+        **kwargs: `mean`, `std`, `to_rgb`, `num_classes`, `to_onehot` and the others of `ClsDataPreprocessor`.
+
+    Raises:
+        ValueError: Mixing has no `num_classes`, or a batch to be changed at random does not tell its epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_augments: Mapping[str, Any] | None = None,
+        size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(batch_augments=deepcopy(batch_augments), **kwargs)
+        if self.to_onehot and not self.num_classes:
+            raise ValueError('num_classes=None is not allowed: soft labels need the number of classes')
+        self.mixing = Mixing(**batch_augments) if batch_augments else None
+        self.size = size
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """A batch of indices -> `inputs` (B, C, H, W) float32 and `data_samples`, both on the device."""
+        if 'store' not in data:
+            return super().forward(data, training)
+        dataset = STORES[int(data['store'][0])]
+        index, key = self._tensor(data['inputs']), [self._tensor(data[name]) for name in KEY if name in data]
+        if not key and (dataset.transforms or (training and self.mixing)):
+            raise ValueError("the sampler of random pictures is not allowed: its type must be 'ranet_mm.EpochSampler'")
+        draws = Draws(*key, index) if key else None
+        inputs = self._pictures(dataset, index, draws, training)
+        labels = dataset.on(self.device).labels[index]
+        scores = self._scores(labels) if self.to_onehot else None
+        if training and self.mixing:
+            inputs, scores = self._mixed(dataset, draws, key, inputs, scores)
+        samples = data_samples(labels, scores)
+        if not training:
+            describe(samples, dataset, data['inputs'])
+        return dict(inputs=inputs, data_samples=samples)
+
+    def _pictures(self, dataset: DeviceDataset, index: Tensor, draws: Draws | None, training: bool) -> Tensor:
+        images = dataset.on(self.device).images[index]
+        for transform in dataset.transforms:
+            images = transform(images, draws)
+        if training and self.size:
+            images = resized(images, self.size)
+        return super().forward(dict(inputs=images))['inputs']
+
+    def _mixed(
+        self, dataset: DeviceDataset, draws: Draws, key: Sequence[Tensor], inputs: Tensor, scores: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        partner = draws.integers(len(dataset))
+        others = self._pictures(dataset, partner, Draws(*key, partner), training=True)
+        weight = self.mixing(draws, inputs.shape)
+        share = weight.mean((1, 2, 3))[:, None]
+        other_scores = self._scores(dataset.on(self.device).labels[partner])
+        return weight * inputs + (1 - weight) * others, share * scores + (1 - share) * other_scores
+
+    def _scores(self, labels: Tensor) -> Tensor:
+        return F.one_hot(labels, self.num_classes).float()
+
+    def _tensor(self, numbers: Tensor | Sequence[int]) -> Tensor:
+        return torch.as_tensor(numbers).to(self.device, non_blocking=True)
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """(B, C, H, W) uint8 to (B, C, side, side), whole numbers from 0 to 255 in float32."""
+    if images.shape[-2:] == (side, side):
+        return images
+    images = F.interpolate(images.float(), size=(side, side), mode='bilinear', antialias=True)
+    return images.round().clamp(0, 255)
+
+
+def data_samples(labels: Tensor, scores: Tensor | None) -> list[DataSample]:
+    """One sample for each label (B,), with its row of the scores (B, classes) where there are any."""
+    samples = [DataSample().set_gt_label(label) for label in labels.split(1)]
+    if scores is not None:
+        for sample, score in zip(samples, scores, strict=True):
+            sample.set_gt_score(score)
+    return samples
+
+
+def describe(samples: Sequence[DataSample], dataset: DeviceDataset, indices: Tensor | Sequence[int]) -> None:
+    """Say which sample it is, and from which file."""
+    for sample, index in zip(samples, torch.as_tensor(indices).tolist(), strict=True):
+        info = dataset.get_data_info(index)
+        for name in ('sample_idx', 'img_path'):
+            if name in info:
+                sample.set_field(info[name], name, field_type='metainfo')

@@ -1,0 +1,464 @@
+"""Pictures made on the device: those of the ordinary pipeline, and of (seed, epoch, sample) alone."""
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+pytest.importorskip('mmpretrain')
+
+from mmengine.dataset import default_collate, pseudo_collate
+from mmpretrain.datasets import transforms as ordinary
+from mmpretrain.registry import DATASETS, MODELS
+
+from ranet_mm.cli import test, train
+from ranet_mm.mm.checkpoint import read_checkpoint
+from ranet_mm.mm.device_data import DeviceDataset, DevicePreprocessor, EpochSampler, dataset, mixing, transforms
+from ranet_mm.mm.device_data.draws import Draws, mix
+from ranet_mm.mm.record import data_digest
+
+ROOT = Path(__file__).parents[1]
+LOAD, PACK = dict(type='ranet_mm.LoadImage'), dict(type='PackInputs')
+AUGMENTS = [
+    dict(type='RandomCrop', crop_size=32, padding=4),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='RandomErasing', mode='rand', fill_color=[100, 110, 120], fill_std=[50, 60, 70]),
+]
+NORM = dict(num_classes=10, mean=[125.307, 122.961, 113.8575], std=[51.5865, 50.847, 51.255])
+MIX = dict(augments=[dict(type='Mixup', alpha=0.2), dict(type='CutMix', alpha=1.0)], probs=[0.4, 0.4])
+
+
+def draws(count, seed=0, epoch=0):
+    return Draws(torch.tensor(seed), torch.tensor(epoch), torch.arange(count))
+
+
+def noise_images(count, channels=3, size=32):
+    return torch.randint(256, (count, channels, size, size), generator=torch.manual_seed(0)).to(torch.uint8)
+
+
+class TestDraws:
+    def test_the_generator_is_splitmix64(self):
+        """The numbers that the authors' C code gives for the seed 1234567."""
+        stream = draws(1)
+        stream.state = torch.tensor([1234567])
+        found = [stream.bits().item() % 2**64 for _ in range(5)]
+        assert found == [
+            6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821,
+        ]  # fmt: skip
+
+    def test_a_stream_is_of_its_key_alone(self):
+        whole, part = draws(10, seed=3, epoch=2), Draws(torch.tensor(3), torch.tensor(2), torch.tensor([7, 4]))
+        for _ in range(3):
+            assert torch.equal(whole.bits()[[7, 4]], part.bits())
+        keys = [(s, e, i) for s in range(20) for e in range(20) for i in range(20)]
+        seed, epoch, index = torch.tensor(keys).T
+        assert len(Draws(seed, epoch, index).bits().unique()) == len(keys)
+
+    def test_ranges_and_evenness(self):
+        stream = draws(100_000)
+        uniform, numbers, noise = stream.uniform(2, 5), stream.integers(9), draws(100).noise((3, 50, 20))
+        assert 2 <= uniform.min() < 2.001 < 4.999 < uniform.max() < 5
+        assert chi_square(((uniform - 2) * 10).long(), 30) < 59.7  # the 99.9 % point of 29 degrees of freedom
+        assert chi_square(numbers, 9) < 26.1
+        assert chi_square((noise * 256).long(), 256) < 330.5
+        assert noise.shape == (100, 3, 50, 20)
+        assert 0 < noise.min() < noise.max() < 1
+        assert stream.integers(torch.arange(1, 100_001)).lt(torch.arange(1, 100_001)).all()
+
+    def test_one_changed_bit_changes_half_of_the_bits(self):
+        x = torch.arange(1000)
+        changed = (mix(x) ^ mix(x ^ 1)).view(torch.uint8).numpy()
+        assert np.unpackbits(changed).mean() == pytest.approx(0.5, abs=0.01)
+
+
+def chi_square(values, bins):
+    counts = torch.bincount(values.flatten(), minlength=bins).double()
+    assert len(counts) == bins
+    expected = values.numel() / bins
+    return ((counts - expected) ** 2 / expected).sum().item()
+
+
+def run_ordinary(transform, image):
+    """An image (C, H, W) through one of mmpretrain's transforms."""
+    return torch.from_numpy(transform(dict(img=image.permute(1, 2, 0).numpy().copy()))['img'].copy()).permute(2, 0, 1)
+
+
+class TestSamePicturesAsMMPretrain:
+    """Given the same random numbers, every picture is that of mmpretrain's transform, bit by bit."""
+
+    def check(self, monkeypatch, name, methods, **options):
+        ours = transforms.build(dict(type=name, **options))
+        theirs = getattr(ordinary, name)(**options)
+        images = noise_images(100)
+        drawn = ours.draw(draws(100), images.shape)
+        made = ours.apply(images, **drawn)
+        for i, image in enumerate(images):
+            for method, value in methods({k: v[i] for k, v in drawn.items()}).items():
+                monkeypatch.setattr(theirs, method, lambda *args, value=value: value)
+            assert torch.equal(made[i], run_ordinary(theirs, image)), (i, drawn)
+        return drawn
+
+    @pytest.mark.parametrize(
+        'options', [dict(crop_size=32, padding=4), dict(crop_size=24, padding=2, pad_val=(9, 8, 7))]
+    )
+    def test_random_crop(self, monkeypatch, options):
+        size = options['crop_size']
+        self.check(
+            monkeypatch,
+            'RandomCrop',
+            lambda drawn: dict(rand_crop_params=(int(drawn['top']), int(drawn['left']), size, size)),
+            **options,
+        )
+
+    @pytest.mark.parametrize('direction', ['horizontal', 'vertical', 'diagonal'])
+    def test_random_flip(self, monkeypatch, direction):
+        drawn = self.check(
+            monkeypatch,
+            'RandomFlip',
+            lambda drawn: dict(_choose_direction=direction if drawn['flip'] else None),
+            prob=0.3,
+            direction=direction,
+        )
+        assert 0.2 < drawn['flip'].float().mean() < 0.4
+
+    @pytest.mark.parametrize('options', [dict(), dict(fill_color=(123.67, 116.28, 103.53), erase_prob=0.9)])
+    def test_random_erasing(self, monkeypatch, options):
+        def methods(drawn):
+            patch = tuple(int(drawn[k]) for k in ('top', 'left', 'height', 'width'))
+            return dict(random_disable=patch[2] == 0, random_patch=patch)
+
+        drawn = self.check(monkeypatch, 'RandomErasing', methods, **options)
+        area = (drawn['height'] * drawn['width'])[drawn['height'] > 0] / 32**2
+        assert 0.015 < area.min() < 0.05 < 0.35 < area.max() < 0.43
+        assert (drawn['top'] + drawn['height'] <= 32).all() and (drawn['left'] + drawn['width'] <= 32).all()
+
+    def test_cutout(self, monkeypatch):
+        ours, images = transforms.Cutout(shape=10, pad_val=(1, 2, 3), prob=0.8), noise_images(100)
+        drawn = ours.draw(draws(100), images.shape)
+        made = ours.apply(images, **drawn)
+        theirs = ordinary.Cutout(shape=10, pad_val=(1, 2, 3), prob=1.0)
+        for i, image in enumerate(images):
+            corner = iter([drawn['top'][i] + 5.25, drawn['left'][i] + 5.25])
+            monkeypatch.setattr(np.random, 'uniform', lambda *args, corner=corner: float(next(corner)))
+            assert torch.equal(made[i], run_ordinary(theirs, image) if drawn['cut'][i] else image)
+
+    def test_all_offsets_are_equally_frequent(self):
+        drawn = transforms.RandomCrop(32, padding=4).draw(draws(81_000), noise_images(1).shape)
+        assert chi_square(drawn['top'] * 9 + drawn['left'], 81) < 124.8  # the 99.9 % point of 80 degrees of freedom
+
+    def test_noise_fills_the_rectangle_alone(self):
+        images = torch.full((500, 3, 32, 32), 255, dtype=torch.uint8)
+        for options, mean, std in ((dict(), 127.5, 73.9), (dict(fill_color=100, fill_std=20), 99.5, 20)):
+            erasing = transforms.RandomErasing(erase_prob=1.0, mode='rand', **options)
+            drawn = erasing.draw(draws(500), images.shape)
+            mask = transforms.box_mask(images.shape, *(drawn[k] for k in ('top', 'left', 'height', 'width')))
+            made = erasing.apply(images, **drawn)
+            inside = made[mask.expand_as(made)].float()
+            assert (made[~mask.expand_as(made)] == 255).all()
+            assert inside.mean() == pytest.approx(mean, abs=0.3)
+            assert inside.std() == pytest.approx(std, abs=0.3)
+
+
+def device_data(cfg=None, **options):
+    cfg = cfg or dict(type='ranet_mm.Digits', split='test', pipeline=[*AUGMENTS, PACK], indices=list(range(60)))
+    return DATASETS.build(dict(type='ranet_mm.DeviceDataset', dataset=cfg, **options))
+
+
+def preprocessor(**options):
+    return MODELS.build(dict(type='ranet_mm.DevicePreprocessor', **NORM, **options))
+
+
+def loader(data, batch_size=16, epoch=0, seed=0, collate=default_collate, **options):
+    sampler = EpochSampler(data, shuffle=True, seed=seed)
+    sampler.set_epoch(epoch)
+    return DataLoader(data, batch_size, sampler=sampler, collate_fn=collate, **options)
+
+
+def pictures(data, preprocessor, count=None, **options):
+    """Index -> (picture, label or soft label) of an epoch, or of its first batches."""
+    found = {}
+    for _, batch in zip(range(count or len(data)), loader(data, **options), strict=False):
+        out = preprocessor(batch, training=True)
+        for i, image, sample in zip(batch['inputs'], out['inputs'], out['data_samples'], strict=True):
+            found[int(i)] = image, sample.get('gt_score', sample.gt_label)
+    return found
+
+
+def assert_same(a, b):
+    assert a and a.keys() <= b.keys()
+    for index, (image, label) in a.items():
+        assert torch.equal(image, b[index][0]) and torch.equal(label, b[index][1])
+
+
+class TestPicturesAreOfTheirKeyAlone:
+    @pytest.mark.parametrize('collate', [default_collate, pseudo_collate])
+    def test_batches_order_and_loader_do_not_matter(self, collate):
+        data, made = device_data(), preprocessor(batch_augments=MIX)
+        whole = pictures(data, made, batch_size=25, collate=collate)
+        assert len(whole) == len(data) == 60
+        assert_same(pictures(data, made, 4, batch_size=7), whole)
+        reverse = default_collate([data[key] for key in reversed(list(loader(data).sampler)[:9])])
+        out = made(reverse, training=True)
+        assert all(torch.equal(out['inputs'][i], whole[int(n)][0]) for i, n in enumerate(reverse['inputs']))
+
+    def test_data_workers_do_not_matter(self):
+        data, made = device_data(), preprocessor(batch_augments=MIX)
+        assert_same(pictures(data, made, num_workers=1), pictures(data, made))
+
+    def test_seed_and_epoch_do(self):
+        data, made = device_data(), preprocessor()
+        first = pictures(data, made)
+        for other in (pictures(data, made, epoch=1), pictures(data, made, seed=1)):
+            same = [torch.equal(image, other[i][0]) for i, (image, _) in first.items()]
+            assert np.mean(same) < 0.02
+
+    def test_processes_share_an_epoch(self, monkeypatch):
+        data, made = device_data(), preprocessor(batch_augments=MIX)
+        whole, parts = pictures(data, made), []
+        for rank in range(3):
+            monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda rank=rank: (rank, 3))
+            parts.append(pictures(data, made))
+            assert_same(parts[-1], whole)
+        assert set().union(*parts) == set(range(60))
+        assert [len(part) for part in parts] == [20] * 3
+
+    def test_two_data_sets_are_told_apart(self):
+        train_data, test_data = device_data(dict(type='ranet_mm.Digits', split='train')), device_data()
+        batches = [default_collate([data[0]]) for data in (train_data, test_data)]
+        labels = [preprocessor()(batch)['data_samples'][0].gt_label.item() for batch in batches[:1]]
+        assert labels == [train_data.get_data_info(0)['gt_label']]
+        with pytest.raises(ValueError, match=r"its type must be 'ranet_mm\.EpochSampler'"):
+            preprocessor()(batches[1], training=True)
+
+
+class TestEvaluation:
+    def test_the_ordinary_batch_exactly(self, images):
+        cfg = dict(type='ranet_mm.ImageFolder', root=str(images / 'test'), pipeline=[LOAD, PACK])
+        same = [DATASETS.build(cfg), device_data(cfg)]
+        batches = [default_collate([data[i] for i in (3, 11, 0)]) for data in same]
+        ours, theirs = preprocessor(), MODELS.build(dict(type='ClsDataPreprocessor', **NORM))
+        expected, found = theirs(batches[0]), ours(batches[1])
+        assert torch.equal(found['inputs'], expected['inputs'])
+        assert found['inputs'].dtype == torch.float32
+        for a, b in zip(expected['data_samples'], found['data_samples'], strict=True):
+            assert torch.equal(a.gt_label, b.gt_label)
+            assert (a.sample_idx, a.img_path) == (b.sample_idx, b.img_path)
+        through = ours(default_collate([same[0][i] for i in (3, 11, 0)]))
+        assert torch.equal(through['inputs'], expected['inputs'])
+
+    def test_mixing_and_resizing_are_for_training(self):
+        data = device_data(dict(type='ranet_mm.Digits', split='test', pipeline=[PACK]))
+        made = preprocessor(batch_augments=dict(augments=dict(type='Mixup', alpha=1.0)), size=16)
+        batch = next(iter(loader(data)))
+        for training, size in ((False, 32), (True, 16)):
+            out = made(batch, training)
+            assert out['inputs'].shape == (16, 3, size, size)
+        assert preprocessor()(batch)['inputs'].equal(made(batch)['inputs'])
+
+
+class TestMixing:
+    """On pictures of one grey value each, of which every sample is a class of its own."""
+
+    @pytest.fixture
+    def greys(self, tmp_path):
+        for i in range(50):
+            (tmp_path / f'greys/{i:02d}').mkdir(parents=True)
+            Image.new('RGB', (16, 16), (5 * i,) * 3).save(tmp_path / f'greys/{i:02d}/grey.png')
+        return device_data(dict(type='ranet_mm.ImageFolder', root=str(tmp_path / 'greys'), pipeline=[LOAD, PACK]))
+
+    def mixed(self, data, batch_augments, epochs=1):
+        made = DevicePreprocessor(num_classes=50, batch_augments=batch_augments)
+        found = [out for epoch in range(epochs) for out in pictures(data, made, epoch=epoch).items()]
+        indices, pairs = zip(*found, strict=True)
+        return torch.tensor(indices), torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
+
+    @pytest.mark.parametrize(('kind', 'share'), [('Mixup', 0.5), ('CutMix', 0.72)])  # CutMix's boxes leave the picture
+    def test_a_label_says_what_its_picture_shows(self, greys, kind, share):
+        indices, images, scores = self.mixed(greys, dict(augments=dict(type=kind, alpha=1.0)), epochs=4)
+        assert scores.sum(1) == pytest.approx(torch.ones(200), abs=1e-6)
+        assert images.mean((1, 2, 3)) == pytest.approx(scores @ (5.0 * torch.arange(50)), abs=1e-3)
+        assert ((scores > 0).sum(1) <= 2).all()
+        own = scores[torch.arange(200), indices]
+        assert own.mean() == pytest.approx(share, abs=0.07)
+        values = [len(image.unique()) for image in images]
+        assert max(values) == (1 if kind == 'Mixup' else 2)
+        partners = scores.scatter(1, indices[:, None], 0).argmax(1)
+        assert len(partners.unique()) > 45
+
+    def test_shares_of_kinds(self, greys):
+        _, images, scores = self.mixed(greys, MIX, epochs=20)
+        alone = (scores.max(1).values == 1).float().mean()
+        cut = torch.tensor([len(image.unique()) == 2 for image in images]).float().mean()
+        assert alone == pytest.approx(0.2 + 0.8 * 0.02 + 0.4 * 0.05, abs=0.1)  # kept, its own partner, an empty box
+        assert cut == pytest.approx(0.4, abs=0.06)
+
+    @pytest.mark.parametrize('alpha', [0.2, 1.0, 3.0])
+    def test_quantiles_are_those_of_beta(self, alpha):
+        quantiles = mixing.beta_quantiles(alpha).double()
+        assert quantiles.mean() == pytest.approx(0.5, abs=1e-6)
+        assert quantiles.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=1e-3)
+        assert quantiles.diff().ge(0).all() and 0 <= quantiles[0] <= quantiles[-1] <= 1
+
+    @pytest.mark.parametrize(
+        ('batch_augments', 'error', 'message'),
+        [
+            (dict(augments=dict(type='ResizeMix', alpha=1.0)), ValueError, 'it must be one of Mixup, CutMix'),
+            (dict(augments=dict(type='CutMix', alpha=1.0, correct_lam=False)), TypeError, "no option 'correct_lam'"),
+            (dict(augments=dict(type='Mixup', alpha=1.0), num_classes=None), ValueError, 'number of classes'),
+        ],
+    )
+    def test_wrong_options(self, batch_augments, error, message):
+        options = {**NORM, **{k: batch_augments.pop(k) for k in ('num_classes',) if k in batch_augments}}
+        with pytest.raises(error, match=message):
+            DevicePreprocessor(**options, batch_augments=batch_augments)
+
+
+class TestDataSet:
+    def test_pipeline_is_split(self, images):
+        pipeline = [LOAD, dict(type='Resize', scale=16), dict(type='RandomCrop', crop_size=12), PACK]
+        data = device_data(dict(type='ranet_mm.ImageFolder', root=str(images / 'train'), pipeline=pipeline))
+        assert data.on(torch.device('cpu')).images.shape == (12, 3, 16, 16)
+        assert data.transforms == [transforms.RandomCrop(12)]
+        assert data.metainfo['classes'] == ('cat', 'dog')
+
+    def test_digest_is_that_of_the_data(self, images):
+        cfg = dict(type='ranet_mm.ImageFolder', root=str(images / 'train'), pipeline=[LOAD, PACK])
+        assert data_digest(device_data(cfg)) == data_digest(DATASETS.build(cfg))
+
+    def test_wrapped_labels_are_those_learnt(self, images):
+        inner = dict(type='ranet_mm.ImageFolder', root=str(images / 'train'), pipeline=[LOAD, *AUGMENTS, PACK])
+        data = device_data(dict(type='ranet_mm.LabelNoise', dataset=inner, fraction=0.5))
+        labels = data.on(torch.device('cpu')).labels
+        assert labels.tolist() == data.dataset.labels.tolist()
+        assert (labels != torch.tensor([0] * 6 + [1] * 6)).sum() == 6
+        assert len(data.transforms) == 3
+
+    @pytest.mark.parametrize(
+        ('pipeline', 'error', 'message'),
+        [
+            ([dict(type='ColorJitter', brightness=0.5)], ValueError, 'transform ColorJitter is not allowed'),
+            ([AUGMENTS[0], dict(type='Lighting')], ValueError, "type='Lighting' is not allowed on the device"),
+            ([dict(type='RandomCrop', crop_size=32, pad_if_needed=True)], TypeError, "no option 'pad_if_needed'"),
+            ([dict(type='RandomFlip', direction='left')], ValueError, "direction='left' is not allowed"),
+            ([dict(type='RandomErasing', mode='pixel')], ValueError, "mode='pixel' is not allowed"),
+        ],
+    )  # fmt: skip
+    def test_transforms_unknown_on_the_device(self, pipeline, error, message):
+        with pytest.raises(error, match=message):
+            device_data(dict(type='ranet_mm.Digits', pipeline=pipeline))
+
+    def test_images_that_do_not_fit(self, images):
+        cfg = dict(type='ranet_mm.ImageFolder', root=str(images / 'train'), pipeline=[LOAD])
+        Image.new('RGB', (31, 32)).save(images / 'train/dog/5.png')
+        with pytest.raises(ValueError, match=r'dog/5\.png.* of the shape \(3, 32, 31\) is not allowed'):
+            device_data(cfg).full_init()
+        with pytest.raises(ValueError, match='the pipeline must load it as uint8'):
+            device_data({**cfg, 'pipeline': []}).full_init()
+        crop = dict(type='RandomCrop', crop_size=40, padding=2)
+        small = device_data(dict(type='ranet_mm.Digits', pipeline=[crop]))
+        with pytest.raises(ValueError, match='crop_size=40 is not allowed: it must be at most 32'):
+            preprocessor()(next(iter(loader(small))), training=True)
+
+
+class TestCache:
+    @pytest.fixture
+    def cfg(self, images):
+        return dict(type='ranet_mm.ImageFolder', root=str(images / 'train'), pipeline=[LOAD, PACK])
+
+    def test_is_read_instead_of_the_images(self, cfg, monkeypatch):
+        first = device_data(cfg, cache='cache').on(torch.device('cpu'))
+        monkeypatch.setattr(DeviceDataset, 'decode', None)
+        again = device_data(cfg, cache='cache').on(torch.device('cpu'))
+        assert torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
+
+    def test_other_data_get_another_file(self, cfg, images):
+        device_data(cfg, cache='cache').full_init()
+        device_data({**cfg, 'pipeline': [LOAD, dict(type='Resize', scale=16)]}, cache='cache').full_init()
+        Image.new('RGB', (32, 32)).save(images / 'train/dog/5.png')
+        changed = device_data(cfg, cache='cache').on(torch.device('cpu'))
+        assert changed.images[11].eq(0).all()
+        assert len(list(Path('cache').iterdir())) == 3
+
+    @pytest.mark.parametrize('damage', [lambda b: b[:-100], lambda b: b[:3000] + bytes([b[3000] ^ 1]) + b[3001:]])
+    def test_damaged_file_is_refused(self, cfg, damage):
+        device_data(cfg, cache='cache').full_init()
+        (path,) = Path('cache').iterdir()
+        path.write_bytes(damage(path.read_bytes()))
+        with pytest.raises(
+            ValueError, match=r"cache file '.*' is not allowed: it is damaged or of other data; remove it"
+        ):
+            device_data(cfg, cache='cache').full_init()
+
+    def test_file_of_other_data_is_refused(self, cfg, tmp_path):
+        path = tmp_path / 'other.pt'
+        store = dataset.Store(torch.zeros(1), torch.zeros(1))
+        dataset.write(path, 'of these', store)
+        assert dataset.read(path, 'of these') == store
+        with pytest.raises(ValueError, match='of other data'):
+            dataset.read(path, 'of those')
+        torch.save([1, 2], path)
+        with pytest.raises(ValueError, match='it is damaged'):
+            dataset.read(path, 'of these')
+
+
+CONFIG = """
+_base_ = [
+    {root!r} + '/configs/_base_/models/att56_cifar.py',
+    {root!r} + '/configs/_base_/datasets/cifar10_folder_device.py',
+    {root!r} + '/configs/_base_/schedules/sgd_cosine.py',
+    {root!r} + '/configs/_base_/default_runtime.py',
+]
+model = dict(
+    backbone=dict(width=0.125, stem_pool=True, stem_stride=2),
+    head=dict(num_classes=2, in_channels=128),
+    train_cfg=dict(augments=[dict(type='Mixup', alpha=0.2), dict(type='CutMix', alpha=1.0)]),
+)
+data_preprocessor = dict(num_classes=2)
+train_dataloader = dict(batch_size=2, dataset=dict(dataset=dict(root={images!r} + '/train', holdout=0)))
+val_dataloader = dict(batch_size=4, dataset=dict(dataset=dict(root={images!r} + '/test', holdout=0, held_out=False)))
+test_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(root={images!r} + '/test'))
+train_cfg = dict(max_epochs=2)
+default_hooks = dict(checkpoint=dict(save_best=None))
+"""
+
+
+class TestTraining:
+    def test_resumed_run_ends_as_if_never_interrupted(self, images, tmp_path, monkeypatch, capsys):
+        config = tmp_path / 'device.py'
+        config.write_text(CONFIG.format(root=str(ROOT), images=str(images)))
+        assert train.main([str(config), '--work-dir', 'whole']) == 0
+        with monkeypatch.context() as patch:
+            interrupt(patch, 8)
+            assert train.main([str(config), '--work-dir', 'cut']) == 130
+        assert train.main([str(config), '--work-dir', 'cut', '--resume']) == 0
+        whole, cut = (read_checkpoint(f'{folder}/epoch_2.pth') for folder in ('whole', 'cut'))
+        assert not any('data_preprocessor' in key for key in whole['state_dict'])
+        for key, value in whole['state_dict'].items():
+            assert torch.equal(cut['state_dict'][key], value), key
+        record = json.loads(Path('cut/record.json').read_text())
+        cfg = dict(type='ranet_mm.ImageFolder', root=str(images / 'train'), pipeline=[LOAD, PACK])
+        assert record['data']['train'] == data_digest(DATASETS.build(cfg))
+        assert record['images'] == 24
+        accuracy = record['curve'][-1]['accuracy/top1']
+        capsys.readouterr()
+        assert test.main([str(config), 'cut/epoch_2.pth', '--work-dir', 'tested', '--tta']) == 0
+        assert test.main([str(config), 'cut/epoch_2.pth', '--work-dir', 'tested']) == 0
+        assert f'accuracy {accuracy:.2f} on 12 images' in capsys.readouterr().out
+
+
+def interrupt(monkeypatch, step):
+    """Send the process a SIGTERM at its n-th training step."""
+    steps, original = [], DevicePreprocessor.forward
+
+    def forward(self, data, training=False):
+        steps.extend([None] * training)
+        if training and len(steps) == step:
+            signal.raise_signal(signal.SIGTERM)
+        return original(self, data, training)
+
+    monkeypatch.setattr(DevicePreprocessor, 'forward', forward)
