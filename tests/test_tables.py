@@ -1,19 +1,24 @@
-"""The committed documents hold the tables that the records and golden counts make."""
+"""The committed documents and plots hold what the records and golden counts make."""
 
 import json
 import math
 import re
+import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ranet_mm.cli import tables
+from ranet_mm.results import plots, records
+from ranet_mm.results.tables import results_table, sweep_table
+from ranet_mm.sweep import grid
 
 ROOT = Path(__file__).parents[1]
 
 
 def record(name='att56_digits', seed=0, top1=99.0, dataset=None, done=2, **fields):
-    curve = [{'epoch': e, 'loss': 1.0 / e, tables.METRIC: top1 + e - done} for e in range(1, done + 1)]
+    curve = [{'epoch': e, 'loss': 1.0 / e, records.METRIC: top1 + e - done} for e in range(1, done + 1)]
     dataset = dataset or dict(type='ranet_mm.Digits')
     settings = dict(train_dataloader=dict(dataset=dataset))
     run = dict(config=f'configs/ranet/{name}.py', seed=seed, epochs=2, seconds=90.0, hardware='CPU')
@@ -25,6 +30,7 @@ def checkout(tmp_path):
     for name in tables.DOCUMENTS:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text('above\n<!-- results:begin -->\nold\n<!-- results:end -->\nbelow\n')
+    shutil.copy(ROOT / 'results/published.yml', tmp_path / 'results')
     return tmp_path
 
 
@@ -33,7 +39,7 @@ def save(checkout, **records):
         (checkout / 'results' / f'{name}.json').write_text(json.dumps(content))
 
 
-def test_committed_documents_are_current():
+def test_committed_documents_and_plots_are_current():
     assert tables.main(['--check', '--root', str(ROOT)]) == 0
 
 
@@ -58,7 +64,7 @@ def test_links_start_at_the_documents_folder(checkout):
 
 def test_seeds_share_a_row_with_mean_and_spread(checkout):
     save(checkout, a=record(seed=0, top1=98.0), b=record(seed=1, top1=99.0), c=record(name='att92_digits'))
-    rows = tables.results_table(checkout).splitlines()[2:]
+    rows = results_table(checkout).splitlines()[2:]
     assert len(rows) == 2
     assert '98.50 ± 0.71 %' in rows[0] and '[seed 0](results/a.json), [seed 1](results/b.json)' in rows[0]
     assert '| 99.00 % |' in rows[1]
@@ -66,7 +72,7 @@ def test_seeds_share_a_row_with_mean_and_spread(checkout):
 
 def test_a_row_shows_the_last_epoch_and_that_a_run_was_cut(checkout):
     save(checkout, a=record(done=1, top1=80.0, command='python tools/train.py x.py'))
-    row = tables.results_table(checkout).splitlines()[2]
+    row = results_table(checkout).splitlines()[2]
     assert '| 1 of 2 | 80.00 % | 1.5 min, CPU | `python tools/train.py x.py` |' in row
 
 
@@ -81,11 +87,133 @@ def test_a_row_shows_the_last_epoch_and_that_a_run_was_cut(checkout):
     ],
 )
 def test_data_label(name, dataset, label):
-    assert tables.data_label(record(name=name, dataset=dataset)) == label
+    assert records.data_label(record(name=name, dataset=dataset)) == label
+
+
+def test_seeds_in_the_command_do_not_part_runs(checkout):
+    line = 'python tools/train.py x.py --cfg-options randomness.seed={}'
+    save(checkout, a=record(seed=0, command=line.format(0)), b=record(seed=1, command=line.format(1)))
+    assert len(results_table(checkout).splitlines()) == 3
+
+
+def test_what_the_test_images_said_counts():
+    run = record(top1=90.0)
+    assert (records.score(run), records.images(run)) == (90.0, 'validation')
+    run['test'] = {records.METRIC: 88.0}
+    assert (records.score(run), records.images(run)) == (88.0, 'test')
+    assert records.accuracy([run]) == '88.00 %'
+
+
+GRID = """
+title: What helps?
+config: net.py
+seeds: [0, 1]
+published: report_table2
+axes:
+  (p, t, r):
+    (1,2,1): {}
+    (2,2,1): {model.backbone.p: 2}
+"""
+NETWORKS = """
+  network:
+    Attention-56: {}
+    Attention-92: {model.backbone.arch: attention92_cifar}
+"""
+
+
+@pytest.fixture
+def swept(checkout):
+    """Writes a sweep file, and a record for each of its cells that `scores` names by labels and seed."""
+
+    def write(text, **scores):
+        path = checkout / 'configs/sweeps/study/grid.yml'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        folder = checkout / 'results/study'
+        folder.mkdir(exist_ok=True)
+        for cell in grid.load(path).cells():
+            top1 = scores.get(f'{"".join(cell.labels.values())}/{cell.seed}')
+            if top1:
+                run = record(seed=cell.seed, top1=top1, parameters=1234, cpu_seconds=60.0, sweep=dict(jobs=1))
+                run['curve'] = [p | dict(seconds=45.0 * p['epoch']) for p in run['curve']]
+                (folder / f'{cell.key}.json').write_text(json.dumps(run))
+        return checkout
+
+    return write
+
+
+def test_one_axis_is_a_list_with_costs_and_commands(swept):
+    root = swept(GRID, **{'(1,2,1)/0': 50.0, '(1,2,1)/1': 52.0})
+    header, _, first, second = sweep_table(root, '../', 'study/grid').splitlines()
+    assert header.startswith('| (p, t, r) | Top-1 accuracy | Parameters | Seconds an epoch |')
+    assert first.startswith('| (1,2,1) | 51.00 ± 1.41 % (seeds [0](../results/study/net_')
+    assert (
+        "| 1,234 | 45.0 | 30.0 | `python tools/sweep.py configs/sweeps/study/grid.yml --only '(p, t, r)=(1,2,1)'` |"
+        in first
+    )
+    assert second.startswith('| (2,2,1) | not run') and second.count('`') == 2
+
+
+def test_two_axes_are_a_matrix_beside_what_is_published(swept):
+    root = swept(GRID + NETWORKS, **{'(2,2,1)Attention-92/0': 90.0})
+    header, _, first, second = sweep_table(root, '', 'study/grid').splitlines()
+    assert header == '| (p, t, r) | Attention-56 | Attention-92 | Command |'
+    assert first.startswith('| (1,2,1) | not run; report 79.30 | not run; report 85.10 |')
+    assert '| not run; report 77.30 | 90.00 % (seeds [0](results/study/net_' in second
+
+
+def test_sweeps_without_records_show_their_command(swept):
+    root = swept(GRID)
+    assert sweep_table(root, '', 'study/grid').startswith('No run is recorded yet; `python tools/sweep.py ')
+    text = tables.fill('<!-- experiments:begin -->\n<!-- experiments:end -->', root, '../')
+    assert '| [study/grid](../configs/sweeps/study/grid.yml) | What helps? | 0 of 4 | `python tools/sweep.py' in text
+
+
+def test_curves_are_means_with_the_range_over_seeds(swept):
+    root = swept(GRID, **{'(1,2,1)/0': 50.0, '(1,2,1)/1': 52.0})
+    (series,) = plots.curves(root, 'study/grid', 'seconds')['series']
+    assert series == dict(name='(1,2,1)', x=[45.0, 90.0], y=[50.0, 51.0], low=[49.0, 50.0], high=[51.0, 52.0])
+    assert plots.curves(root, 'study/other', 'epoch') is None
+
+
+def test_plots_are_written_once_and_redrawn_when_a_number_changes(swept, monkeypatch):
+    pytest.importorskip('matplotlib')
+    root = swept(GRID, **{'(1,2,1)/0': 50.0})
+    monkeypatch.setattr(plots, 'PLOTS', {'plot.svg': partial(plots.curves, sweep='study/grid', against='epoch')})
+    tables.main(['--root', str(root)])
+    assert plots.current(root, 'plot.svg')
+    before = (root / 'plot.svg').read_bytes()
+    plots.write(root, 'plot.svg')
+    assert (root / 'plot.svg').read_bytes() == before
+    swept(GRID, **{'(1,2,1)/0': 51.0})
+    assert tables.main(['--root', str(root), '--check']) == 1
+    tables.main(['--root', str(root)])
+    assert tables.main(['--root', str(root), '--check']) == 0
+    assert (root / 'plot.svg').read_bytes() != before
+
+
+def test_parameters_are_plotted_beside_published_ones_only_where_test_images_were_read(checkout):
+    folder = dict(type='ranet_mm.ImageFolder', root='data/cifar10_folder/train')
+    seen = record(dataset=folder, parameters=7_202_794, test={records.METRIC: 92.0})
+    save(checkout, a=seen, b=record(dataset=folder, parameters=1))
+    series = {s['name']: s for s in plots.parameters(checkout)['series']}
+    assert series['here, CIFAR-10 (JPEG copy)']['y'] == [92.0]
+    assert series['Wang et al., Attention-92, 236, 452'] == dict(
+        name='Wang et al., Attention-92, 236, 452', x=[1.9, 5.1, 8.6], y=[95.01, 95.86, 96.1], low=None, high=None
+    )
+
+
+def test_published_numbers_name_their_source():
+    for name, source in records.published(ROOT).items():
+        assert source.keys() <= {'source', 'title', 'short', 'plot', 'values'}, name
+        assert source['source'] and source['short']
+        assert all(50 < row['accuracy'] < 100 for row in source['values'])
 
 
 def test_unknown_region_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="region 'flops' is not known: allowed are results, steps, models"):
+    with pytest.raises(
+        ValueError, match="region 'flops' is not known: allowed are results, steps, models, configs, experiments and"
+    ):
         tables.fill('<!-- flops:begin -->\n<!-- flops:end -->', tmp_path)
 
 

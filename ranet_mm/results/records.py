@@ -1,0 +1,102 @@
+"""What tables and plots read in the record of a run."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..sweep.grid import Cell, Grid
+
+METRIC = 'accuracy/top1'
+SEED = re.compile(r' randomness\.seed=\d+')
+
+Record = Mapping[str, Any]
+
+
+def load(files: Iterable[Path], root: Path) -> list[Record]:
+    """Records, each with its place in the checkout as `file`."""
+    return [
+        json.loads(f.read_text(encoding='utf-8')) | dict(file=f.relative_to(root).as_posix()) for f in sorted(files)
+    ]
+
+
+def score(record: Record) -> float | None:
+    """Top-1 accuracy in percent: on the test images where they were read, else the last on validation images."""
+    curve = record.get('curve') or [{}]
+    return record.get('test', {}).get(METRIC, curve[-1].get(METRIC))
+
+
+def images(record: Record) -> str:
+    """Which images the accuracy is of."""
+    return 'test' if METRIC in record.get('test', {}) else 'validation'
+
+
+def accuracy(runs: Sequence[Record]) -> str:
+    """Mean over the runs, with the standard deviation where there are several."""
+    scores = [score(r) for r in runs]
+    spread = f' ± {statistics.stdev(scores):.2f}' if len(scores) > 1 else ''
+    return f'{statistics.mean(scores):.2f}{spread} %'
+
+
+def epochs(record: Record) -> str:
+    done, planned = record['curve'][-1]['epoch'], record['epochs']
+    return str(done) if done == planned else f'{done} of {planned}'
+
+
+def command(record: Record) -> str:
+    """The command line that made a run, as recorded, or that of its config without options."""
+    return record.get('command') or f'python tools/train.py {record["config"]}'
+
+
+def recipe(record: Record) -> str:
+    """The command line without the seed: the same for runs that differ by it alone."""
+    return SEED.sub('', command(record))
+
+
+def data_label(record: Record) -> str:
+    """What the images are; the JPEG copy of CIFAR-10 never goes by the name of the original."""
+    dataset = record['settings']['train_dataloader']['dataset']
+    while 'dataset' in dataset:  # a wrapper
+        dataset = dataset['dataset']
+    kind = dataset['type'].rpartition('.')[2]
+    if kind == 'ImageFolder':
+        return (
+            'CIFAR-10 (JPEG copy)'
+            if 'cifar10' in record['config'] + dataset['root']
+            else Path(dataset['root']).parent.name
+        )
+    return {'CIFAR10': 'CIFAR-10', 'CIFAR100': 'CIFAR-100', 'Digits': 'Digits (scikit-learn)'}.get(kind, kind)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place of a grid: its labels, its cells, and the records there are of them, one for each seed."""
+
+    labels: Mapping[str, str]
+    cells: Sequence[Cell]
+    runs: Sequence[Record]
+
+
+def entries(grid: Grid, root: Path) -> list[Entry]:
+    """The places of a grid in the order of its axes."""
+    places: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in grid.cells():
+        places.setdefault(tuple(cell.labels.values()), []).append(cell)
+    return [Entry(cells[0].labels, cells, _runs(cells, root)) for cells in places.values()]
+
+
+def _runs(cells: Sequence[Cell], root: Path) -> list[Record]:
+    files = (root / 'results' / c.study / f'{c.key}.json' for c in cells)
+    return load((f for f in files if f.is_file()), root)
+
+
+def published(root: Path) -> dict[str, Any]:
+    """Accuracies that others have published, with their sources."""
+    return yaml.safe_load((root / 'results' / 'published.yml').read_text(encoding='utf-8'))
