@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
 # Evaluate with several processes: tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [options of test.py]
-# Several machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each.
+# Several machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each. PYTHON chooses the environment.
 set -euo pipefail
-CONFIG=$1
-CHECKPOINT=$2
-PROCESSES=$3
-exec torchrun --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$PROCESSES" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-    "$(dirname "$0")/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "${@:4}"
+CONFIG=${1:?the config file is missing}
+CHECKPOINT=${2:?the checkpoint is missing}
+PROCESSES=${3:?the number of processes is missing}
+exec bash "$(dirname "$0")/torchrun.sh" "$PROCESSES" test.py "$CONFIG" "$CHECKPOINT" "${@:4}"

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import get_world_size, is_main_process, master_only
+from mmengine.dist import all_reduce, get_world_size, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -95,8 +95,10 @@ class RecordHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         hub = runner.message_hub
-        loss = hub.get_scalar('train/loss').mean(len(runner.train_dataloader))
-        point = dict(epoch=runner.epoch + 1, loss=_rounded(loss), lr=_rounded(hub.get_scalar('train/lr').current()))
+        loss = torch.tensor(hub.get_scalar('train/loss').mean(len(runner.train_dataloader)), dtype=torch.double)
+        all_reduce(loss, 'mean')  # each process knows the loss of its own images alone
+        lr = hub.get_scalar('train/lr').current()
+        point = dict(epoch=runner.epoch + 1, loss=_rounded(loss), lr=_rounded(lr))
         self.record['curve'].append(point)
         self._write(runner.iter)
 
