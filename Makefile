@@ -7,7 +7,9 @@ ARGS ?=
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: train test lint format golden tables wheel clean help
+OPS := $(VENV)/.ops
+
+.PHONY: train test ops lint format golden tables wheel clean help
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -17,6 +19,8 @@ train: $(INSTALLED) ## train CONFIG (handwritten digits by default) and print it
 
 test: $(INSTALLED) ## run the tests
 	$(RUN) -m pytest $(ARGS)
+
+ops: $(OPS) ## build mmcv's compiled operators once, so that the tests of detection run too
 
 lint: $(INSTALLED) ## check style and format
 	$(RUN) -m ruff check .
@@ -43,5 +47,9 @@ clean: ## remove what was built; results of runs stay in work_dirs/
 $(INSTALLED): Makefile setup.py pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or later is needed; this is " + sys.version) if sys.version_info < (3, 10) else 0'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --constraint constraints.txt --editable '.[timm,mm,seg,dev]'
+	$(RUN) -m pip install --constraint constraints.txt --editable '.[timm,mm,seg,det,dev]'
+	touch $@
+
+$(OPS): $(INSTALLED) tools/install_ops.sh
+	tools/install_ops.sh $(RUN)
 	touch $@

@@ -64,6 +64,7 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.10',
     packages=find_packages(include=['ranet_mm', 'ranet_mm.*']),
+    entry_points={'console_scripts': ['ranet = ranet_mm.cli.main:main']},
     package_data={'ranet_mm': ['weights/*.safetensors', 'weights/*.json', 'weights/*.md']},
     include_package_data=False,
     install_requires=['torch>=2.7'],
