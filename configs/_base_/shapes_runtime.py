@@ -2,6 +2,7 @@
 _base_ = './default_runtime.py'
 
 custom_hooks = [
+    dict(type='ranet_mm.ChannelsLastHook'),
     dict(type='ranet_mm.CheckpointGuardHook'),
     dict(type='ranet_mm.DataGuardHook'),
     dict(type='ranet_mm.RecordHook'),

@@ -1,0 +1,10 @@
+"""Faster R-CNN with an FPN on Attention-92, COCO.
+
+Command: tools/dist_train.sh configs/detection/faster-rcnn_att92_coco.py 8
+Needs:   data/coco; weights of Attention-92 on ImageNet (README.md)
+Cost:    12 epochs in batches of 8 x 2; 68.7 M parameters; backbone: 226 G multiply-adds at 800x1344.
+"""
+
+_base_ = './faster-rcnn_att56_coco.py'
+
+model = dict(backbone=dict(arch='attention92', init_cfg=dict(checkpoint='work_dirs/att92_in1k_modern/epoch_300.pth')))
