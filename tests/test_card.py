@@ -1,9 +1,34 @@
-"""The figures of a model card."""
+"""The figures of a model card, and that the committed cards are current."""
+
+import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from ranet_mm.cli.card import calibration_error, figures, main
+from ranet_mm import weights
+from ranet_mm.cli.card import calibration_error, figures, load, main
+from ranet_mm.results.card import interval, limits, render, spread
+
+ROOT = Path(__file__).parents[1]
+
+
+def record(seed=0, top1=90.0, **fields):
+    settings = dict(
+        randomness=dict(seed=seed),
+        work_dir=f'run{seed}',
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        train_dataloader=dict(batch_size=64),
+    )
+    shipped = dict(
+        data='CIFAR-10 (JPEG copy)', images=10_000, accuracy=89.96, calibration_error=3.2, sha256='ab',
+        per_class=dict(cat=80.0, dog=99.92),
+    )  # fmt: skip
+    return dict(
+        seed=seed, settings=settings, shipped=shipped, data=dict(train=dict(samples=50_000)), config='x.py',
+        command='python tools/train.py x.py', commit='abc', versions=dict(torch='2'), hardware='CPU', seconds=120.0,
+        curve=[dict(epoch=1)], test={'accuracy/top1': top1}, **fields,
+    )  # fmt: skip
 
 
 def test_calibration_error_by_hand():
@@ -24,3 +49,56 @@ def test_figures():
 def test_unknown_weights(tmp_path, capsys):
     assert main(['attention1.none', str(tmp_path), str(tmp_path)]) == 1
     assert "weights 'attention1.none' are not known" in capsys.readouterr().err
+
+
+def test_interval_by_hand():
+    """Wilson (1927): 8 of 10 is 49.0 to 94.3 %, and 10 of 10 stays below 100 %."""
+    assert interval(80.0, 10) == pytest.approx((49.0, 94.3), abs=0.05)
+    assert interval(100.0, 10) == pytest.approx((72.2, 100.0), abs=0.05)
+
+
+def test_spread_is_over_runs_that_differ_by_seed_alone():
+    assert spread(record(0, 90.0), [record(1, 92.0)]) == [dict(seed=0, accuracy=90.0), dict(seed=1, accuracy=92.0)]
+    other = record(1)
+    other['settings']['train_dataloader'] = dict(batch_size=32)
+    with pytest.raises(ValueError, match='record of seed 1 is not allowed: its settings are not those of the run'):
+        spread(record(0), [other])
+    with pytest.raises(ValueError, match=r'seeds \[0, 0\] are not allowed: each seed counts once'):
+        spread(record(0), [record(0)])
+
+
+def test_card_says_how_sure_its_numbers_are():
+    run = record()
+    run['shipped']['runs'] = spread(run, [record(1, 92.0)])
+    card = render('net.cifar10', run, 2**20)
+    for row in (
+        '| Accuracy | **89.96 %** on the test images, one view, seed 0 |',
+        '| As trained | 90.00 %, before the file was written |',
+        '| 95 % interval | 89.36 to 90.53 %, from the number of test images alone |',
+        '| Over seeds | 91.00 ± 1.41 %, as trained, seeds 0, 1 |',
+        '| Calibration error | 3.20 % (15 bins) |',
+        '| cat | 80.00 |',
+        'It is weakest on *cat*.',
+    ):
+        assert row in card
+    assert 'cannot be compared with published ones' in limits(run)
+    run['shipped'].update(data='Digits (scikit-learn)', runs=run['shipped']['runs'][:1])
+    assert 'cannot be compared' not in limits(run)
+    assert '| Over seeds | one seed, hence no spread |' in render('net.digits', run, 2**20)
+
+
+def test_digits_as_data():
+    pytest.importorskip('mmpretrain')
+    pairs, classes = load('digits', lambda image: image.size)
+    assert (len(pairs), classes) == (360, list('0123456789'))
+    assert pairs[0][0] == (32, 32)
+
+
+@pytest.mark.parametrize('name', weights.index())
+def test_committed_cards_are_what_their_records_make(name):
+    runs = [json.loads(p.read_text()) for p in (ROOT / 'results').glob('*.json')]
+    (run,) = [r for r in runs if r.get('shipped', {}).get('weights') == name]
+    row = weights.index()[name]
+    assert run['shipped']['sha256'] == row['sha256']
+    file = Path(row['file'])
+    assert file.with_suffix('.md').read_text(encoding='utf-8') == render(name, run, file.stat().st_size)

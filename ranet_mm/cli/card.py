@@ -1,28 +1,34 @@
-"""Measure shipped weights through timm on a folder of test images, and write their model card."""
+"""Measure shipped weights through timm on test images, and write their model card."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .. import weights
+from ..results.card import render, spread
+from ..results.records import data_label
 from . import common
 
 BINS = 15
+DIGITS = 'digits'  # scikit-learn's, as data
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = common.Parser(prog='model_card', description=__doc__)
     parser.add_argument('name', help='weights of the index, for example attention56_cifar.cifar10')
-    parser.add_argument('data', type=Path, help='folder of test images, one subfolder for each class')
+    parser.add_argument('data', help=f'folder of test images, one subfolder for each class; or {DIGITS}')
     parser.add_argument('record', type=Path, help='record of the run that made the weights; gets the figures')
-    parser.add_argument('--label', default='CIFAR-10 (JPEG copy)', help='what the images are')
+    parser.add_argument('--runs', type=Path, nargs='+', default=[], metavar='RECORD',
+                        help='records of runs that differ by seed alone, for the spread')  # fmt: skip
+    parser.add_argument('--label', help='what the images are (by default as the record says)')
     parser.add_argument('--batch-size', type=int, default=250)
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
@@ -32,41 +38,53 @@ def write_card(args: argparse.Namespace) -> None:
     """Evaluate once, put the figures into the run's record under `shipped`, and write the card beside the weights.
 
     Raises:
-        ValueError: There are no weights of that name.
-        FileNotFoundError: The folder or the record does not exist.
+        ValueError: There are no weights of that name, or a run differs by more than its seed.
+        FileNotFoundError: The folder or a record does not exist.
     """
     rows = weights.index()
     if args.name not in rows:
         raise ValueError(f'weights {args.name!r} are not known: allowed are {", ".join(rows) or "none yet"}')
-    for path in (args.data, args.record):
+    for path in (args.record, *args.runs, *([] if args.data == DIGITS else [Path(args.data)])):
         if not path.exists():
             raise FileNotFoundError(f'{str(path)!r} does not exist')
-    scores, labels, classes = predict(args.name, args.data, args.batch_size)
-    record = json.loads(args.record.read_text(encoding='utf-8'))
+    record, *others = (json.loads(path.read_text(encoding='utf-8')) for path in (args.record, *args.runs))
+    runs = spread(record, others)
     row = rows[args.name]
-    file = Path(row['file'])
-    shipped = dict(weights=args.name, sha256=row['sha256'], data=args.label, **figures(scores, labels, classes))
-    record['shipped'] = shipped
+    data = args.label or data_label(record)
+    found = figures(*predict(args.name, args.data, args.batch_size))
+    record['shipped'] = dict(weights=args.name, sha256=row['sha256'], data=data, **found, runs=runs)
     args.record.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
+    file = Path(row['file'])
     card = file.with_suffix('.md')
     card.write_text(render(args.name, record, file.stat().st_size), encoding='utf-8')
-    print(
-        f'{args.name}: {shipped["accuracy"]:.2f} % of {shipped["images"]} images; written to {card} and {args.record}'
-    )
+    print(f'{args.name}: {found["accuracy"]:.2f} % of {found["images"]} images; written to {card} and {args.record}')
 
 
 @torch.no_grad()
-def predict(name: str, folder: Path, batch_size: int) -> tuple[Tensor, Tensor, list[str]]:
-    """Probabilities (N, classes), labels (N,) and class names of a folder, through timm's own transform."""
+def predict(name: str, data: str, batch_size: int) -> tuple[Tensor, Tensor, list[str]]:
+    """Probabilities (N, classes), labels (N,) and class names of test images, through timm's own transform."""
     import timm
     from timm.data import create_transform, resolve_model_data_config
-    from torchvision.datasets import ImageFolder
 
     model = timm.create_model(name, pretrained=True).eval()
-    images = ImageFolder(folder, create_transform(**resolve_model_data_config(model)))
-    batches = torch.utils.data.DataLoader(images, batch_size)
-    scores = [model(x).softmax(1) for x, _ in batches]
-    return torch.cat(scores), torch.tensor(images.targets), images.classes
+    images, classes = load(data, create_transform(**resolve_model_data_config(model)))
+    found = [(model(x).softmax(1), y) for x, y in torch.utils.data.DataLoader(images, batch_size)]
+    scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return scores, labels, classes
+
+
+def load(data: str, transform: Callable[[Image.Image], Tensor]) -> tuple[Sequence, list[str]]:
+    """Pairs of image and label, and the names of the classes, of a folder or of the digits to test on."""
+    if data != DIGITS:
+        from torchvision.datasets import ImageFolder
+
+        folder = ImageFolder(data, transform)
+        return folder, folder.classes
+    from ..mm.datasets import Digits
+
+    digits = Digits('test', pipeline=[])
+    samples = map(digits.get_data_info, range(len(digits)))
+    return [(transform(Image.fromarray(s['img'])), s['gt_label']) for s in samples], list(digits.CLASSES)
 
 
 def figures(scores: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Any]:
@@ -91,43 +109,6 @@ def calibration_error(confidence: Tensor, right: Tensor) -> Tensor:
 
 def _percent(share: Tensor) -> float:
     return round(100 * share.item(), 2)
-
-
-def render(name: str, record: dict[str, Any], size: int) -> str:
-    """The model card in Markdown."""
-    shipped, last = record['shipped'], record['curve'][-1]
-    optimizer = record['settings']['optim_wrapper']['optimizer']
-    settings = ', '.join(f'{k} {v}' for k, v in optimizer.items() if k != 'type')
-    batch = record['settings']['train_dataloader']['batch_size']
-    images, tested = record['data']['train']['samples'], shipped['images']
-    per_class = '\n'.join(f'| {label} | {value:.2f} |' for label, value in shipped['per_class'].items())
-    return f"""# {name}
-
-`timm.create_model('{name}', pretrained=True)` after `import ranet_mm`; no download.
-
-| | |
-| --- | --- |
-| Data | {shipped['data']}: {images:,} images to train on, {tested:,} to test on |
-| Accuracy | **{shipped['accuracy']:.2f} %** on the test images, one view, last epoch, seed {record['seed']} |
-| Calibration error | {shipped['calibration_error']:.2f} % (15 bins) |
-| Recipe | `{record['config']}`, epochs: {last['epoch']}, batch {batch}, {optimizer['type']} ({settings}) |
-| Command | `{record['command']}` |
-| Cost | {record['seconds'] / 60:.0f} minutes on {record['hardware']} |
-| Made at | commit `{record['commit']}`, torch {record['versions']['torch']} |
-| File | {size / 2**20:.1f} MiB, SHA-256 `{shipped['sha256']}` |
-
-The figures are of the file as it ships, through the transform that timm resolves for the model.
-{record.get('note', '')}
-
-| Class | Accuracy, % |
-| --- | ---: |
-{per_class}
-
-## Limits
-
-{shipped['data']} is not the standard benchmark file, so this accuracy is not comparable with published ones. There is
-one seed, hence no spread. The model knows ten classes of 32x32 images and has been tested on nothing else.
-"""
 
 
 main = common.entry(write_card, parse_args)

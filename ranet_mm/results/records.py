@@ -15,7 +15,7 @@ import yaml
 from ..sweep.grid import Cell, Grid
 
 METRIC = 'accuracy/top1'
-SEED = re.compile(r' randomness\.seed=\d+')
+OWN = re.compile(r' randomness\.seed=\d+| --work-dir \S+| --resume\b')  # of one run alone
 
 Record = Mapping[str, Any]
 
@@ -56,8 +56,8 @@ def command(record: Record) -> str:
 
 
 def recipe(record: Record) -> str:
-    """The command line without the seed: the same for runs that differ by it alone."""
-    return SEED.sub('', command(record))
+    """The command line without the seed and the work dir: the same for runs that differ by them alone."""
+    return OWN.sub('', command(record))
 
 
 def data_label(record: Record) -> str:

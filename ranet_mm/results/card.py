@@ -1,0 +1,121 @@
+"""The model card of shipped weights, from the record of the run that made them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+from .records import Record, accuracy, score
+
+
+def spread(record: Record, others: list[Record]) -> list[dict[str, Any]]:
+    """Seed and accuracy of the run and of those that differ from it by seed alone.
+
+    Raises:
+        ValueError: Another run has other settings, or the same seed.
+    """
+    for other in others:
+        if _settings(other) != _settings(record):
+            raise ValueError(f'record of seed {other["seed"]} is not allowed: its settings are not those of the run')
+    runs = [dict(seed=r['seed'], accuracy=score(r)) for r in (record, *others)]
+    if len({r['seed'] for r in runs}) < len(runs):
+        raise ValueError(f'records of seeds {[r["seed"] for r in runs]} are not allowed: each seed counts once')
+    return runs
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """What makes the result, but for the seed."""
+    return {k: v for k, v in record['settings'].items() if k not in ('randomness', 'work_dir', 'load_from', 'resume')}
+
+
+def interval(percent: float, images: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's 95 % interval of an accuracy in percent, from the number of test images alone."""
+    share, ratio = percent / 100, z * z / images
+    middle = (share + ratio / 2) / (1 + ratio)
+    half = z / (1 + ratio) * math.sqrt(share * (1 - share) / images + ratio / (4 * images))
+    return 100 * (middle - half), 100 * (middle + half)
+
+
+def over_seeds(runs: list[dict[str, Any]]) -> str:
+    """Mean and standard deviation over the seeds."""
+    if len(runs) < 2:
+        return 'one seed, hence no spread'
+    scores = [r['accuracy'] for r in runs]
+    seeds = ', '.join(str(r['seed']) for r in runs)
+    return f'{statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f} %, as trained, seeds {seeds}'
+
+
+def render(name: str, record: Record, size: int) -> str:
+    """The model card in Markdown.
+
+    Args:
+        name: Name of the weights.
+        record: The run's record, with what was measured under `shipped`.
+        size: Of the file, in bytes.
+    """
+    rows = '\n'.join(f'| {title} | {text} |' for title, text in _rows(record, size))
+    per_class = '\n'.join(f'| {label} | {value:.2f} |' for label, value in record['shipped']['per_class'].items())
+    note = f'\n{record["note"]}\n' if record.get('note') else ''
+    return f"""# {name}
+
+`timm.create_model('{name}', pretrained=True)` after `import ranet_mm`; no download.
+
+| | |
+| --- | --- |
+{rows}
+
+The figures are of the file as it ships, through the transform that timm resolves for the model.
+{note}
+| Class | Accuracy, % |
+| --- | ---: |
+{per_class}
+
+## Limits
+
+{limits(record)}
+"""
+
+
+def _rows(record: Record, size: int) -> list[tuple[str, str]]:
+    shipped = record['shipped']
+    images, tested = record['data']['train']['samples'], shipped['images']
+    low, high = interval(shipped['accuracy'], tested)
+    rows = [
+        ('Data', f'{shipped["data"]}: {images:,} images to train on, {tested:,} to test on'),
+        ('Accuracy', f'**{shipped["accuracy"]:.2f} %** on the test images, one view, seed {record["seed"]}'),
+        ('95 % interval', f'{low:.2f} to {high:.2f} %, from the number of test images alone'),
+        ('Over seeds', over_seeds(shipped.get('runs', []))),
+        ('Calibration error', f'{shipped["calibration_error"]:.2f} % (15 bins)'),
+        ('Recipe', _recipe(record)),
+        ('Command', f'`{record["command"]}`'),
+        ('Cost', f'{record["seconds"] / 60:.0f} minutes on {record["hardware"]}'),
+        ('Made at', f'commit `{record["commit"]}`, torch {record["versions"]["torch"]}'),
+        ('File', f'{size / 2**20:.1f} MiB, SHA-256 `{shipped["sha256"]}`'),
+    ]
+    if 'test' in record:
+        rows.insert(2, ('As trained', f'{accuracy([record])}, before the file was written'))
+    return rows
+
+
+def _recipe(record: Record) -> str:
+    optimizer = record['settings']['optim_wrapper']['optimizer']
+    settings = ', '.join(f'{k} {v}' for k, v in optimizer.items() if k != 'type')
+    batch, epochs = record['settings']['train_dataloader']['batch_size'], record['curve'][-1]['epoch']
+    return f'`{record["config"]}`, epochs: {epochs}, batch {batch}, {optimizer["type"]} ({settings})'
+
+
+def limits(record: Record) -> str:
+    """What the weights are not known to do."""
+    shipped = record['shipped']
+    weakest = min(shipped['per_class'], key=shipped['per_class'].get)
+    parts = [
+        f'The model knows {len(shipped["per_class"])} classes and answers with one of them whatever it is shown.',
+        f'It was tested on {shipped["data"]} alone: not on other sizes, other cameras, corrupted or hostile images.',
+        f'It is weakest on *{weakest}*.',
+    ]
+    if 'JPEG' in shipped['data']:
+        parts.append(
+            f'{shipped["data"]} is not the standard benchmark file: its accuracies cannot be compared with published ones.'
+        )
+    return '\n'.join(parts)
