@@ -12,3 +12,8 @@ if find_spec('timm'):
     from .residual_attention import RANet
 
     __all__ += ['RANet']
+
+if find_spec('mmpretrain'):
+    from .mm import hub
+
+    hub.register()

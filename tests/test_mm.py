@@ -183,7 +183,7 @@ class TestOptions:
         )
         model.load_state_dict(plain.state_dict())
         assert torch.equal(model(image())[0], plain(image())[0])
-        assert not any(m.training for m in small(norm_cfg=dict(type='SyncBN'), norm_eval=True).train().stem)
+        assert not small(norm_cfg=dict(type='SyncBN'), norm_eval=True).train().stem.norm.training
 
     def test_group_norm_has_no_statistics_to_freeze(self):
         model = small(norm_cfg=dict(type='GN', num_groups=4), norm_eval=True, frozen_stages=1).train()

@@ -242,6 +242,9 @@ class LabelNoise:
 class LoadImage(BaseTransform):
     """Read the file at `img_path` into `img`, (H, W, 3) in RGB order.
 
+    Images that a data set holds in memory are RGB already; those that an inferencer of mmpretrain passes are BGR, and
+    are turned around.
+
     Args:
         to_float32: Give float32 instead of uint8, for transforms that leave the range from 0 to 255.
 
@@ -253,6 +256,10 @@ class LoadImage(BaseTransform):
         self.dtype = np.float32 if to_float32 else np.uint8
 
     def transform(self, results: dict) -> dict:
+        if 'img_path' not in results:
+            if 'sample_idx' not in results:  # of no data set, so an inferencer read it
+                results['img'] = np.ascontiguousarray(results['img'][..., ::-1], self.dtype)
+            return results
         path = results['img_path']
         try:
             with Image.open(path) as file:

@@ -28,4 +28,7 @@ def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]
         raise ValueError(f'checkpoint {filename!r} is not shipped: allowed are {", ".join(SCHEME + n for n in rows)}')
     verify(rows[name]['file'], rows[name]['sha256'])
     weights = load_file(rows[name]['file'])
-    return dict(state_dict={k if k.startswith('head.') else f'backbone.{k}': v for k, v in weights.items()})
+    return dict(
+        state_dict={k if k.startswith('head.') else f'backbone.{k}': v for k, v in weights.items()},
+        meta=dict(dataset_meta=dict(classes=rows[name]['label_names'])) if 'label_names' in rows[name] else {},
+    )

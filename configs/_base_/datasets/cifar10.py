@@ -23,7 +23,7 @@ strong_pipeline = [
     dict(type='RandomErasing', erase_prob=0.25, mode='const', fill_color=[125, 123, 114]),
     dict(type='PackInputs'),
 ]
-test_pipeline = [dict(type='PackInputs')]
+test_pipeline = [dict(type='ranet_mm.LoadImage'), dict(type='PackInputs')]
 
 train_dataloader = dict(
     batch_size=128,

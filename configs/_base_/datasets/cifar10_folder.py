@@ -6,7 +6,7 @@ data_root = 'data/cifar10_folder'
 
 train_pipeline = [dict(type='ranet_mm.LoadImage'), *_base_.train_pipeline]
 strong_pipeline = [dict(type='ranet_mm.LoadImage'), *_base_.strong_pipeline]
-test_pipeline = [dict(type='ranet_mm.LoadImage'), *_base_.test_pipeline]
+test_pipeline = _base_.test_pipeline
 
 train_dataloader = dict(
     dataset=dict(

@@ -1,0 +1,95 @@
+"""Bring `configs/ranet/metafile.yml` up to date: one entry for each config, with counts of what it builds."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from ..complexity import complexity
+from . import common
+
+FOLDER = Path('configs', 'ranet')
+DATA = {
+    'cifar10': 'CIFAR-10', 'cifar100': 'CIFAR-100', 'in1k': 'ImageNet-1k', 'digits': 'Digits (scikit-learn)',
+    'folder': 'image folder', 'device': 'on the device', 'noise': 'wrong labels',
+}  # fmt: skip
+
+NOT_COUNTED = {'drop_path_rate', 'init_cfg', 'zero_init_last'}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = common.Parser(prog='make_metafile', description=__doc__)
+    parser.add_argument('--root', type=Path, default=Path(), help='the checkout (the current folder by default)')
+    parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 where it is not current')
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    path = args.root / FOLDER / 'metafile.yml'
+    old = path.read_text(encoding='utf-8')
+    new = updated(args.root, yaml.safe_load(old))
+    if new != old and not args.check:
+        path.write_text(new, encoding='utf-8')
+    print(f'{path} {"is current" if new == old else "is not current" if args.check else "written"}')
+    return int(args.check and new != old)
+
+
+def updated(root: Path, metafile: Mapping[str, Any]) -> str:
+    """The metafile as it should be; `Weights` and `Results` of its entries are kept."""
+    known = {model['Name']: model for model in metafile['Models']}
+    names = sorted((path.stem for path in (root / FOLDER).glob('*.py')), key=natural)
+    models = [entry_of(root, name, known.get(name, {})) for name in names]
+    text = yaml.safe_dump(dict(metafile, Models=models), sort_keys=False, allow_unicode=True, width=120)
+    return re.sub(r'^(?=- Name: )', '\n', text, flags=re.MULTILINE).replace(':\n\n- ', ':\n- ')
+
+
+def natural(name: str) -> list[Any]:
+    """A key to sort names by in which numbers count as numbers."""
+    return [int(part) if part.isdigit() else part for part in re.split(r'(\d+)', name)]
+
+
+def entry_of(root: Path, name: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of a config."""
+    path = FOLDER / f'{name}.py'
+    counts = counts_of(root, common.read_config(str(root / path)).model)
+    data, *details = name.split('_')[1].split('-')
+    more = f' ({", ".join(DATA[word] for word in details)})' if details else ''
+    return {
+        'Name': name,
+        'Metadata': {'Training Data': DATA[data] + more, 'FLOPs': counts['macs'], 'Parameters': counts['params']},
+        'In Collection': 'ResNet' if name.startswith('resnet') else 'Residual Attention Network',
+        'Config': path.as_posix(),
+        **{key: known[key] for key in ('Weights', 'Results') if key in known},
+    }
+
+
+def counts_of(root: Path, model: Mapping[str, Any]) -> dict[str, int]:
+    """Counts of a classifier: those that the tests assert for its variant, or else of the network that is built."""
+    backbone, head = model['backbone'], model['head']
+    if set(backbone) - NOT_COUNTED != {'type', 'arch'} or not isinstance(backbone['arch'], str):
+        return built(json.dumps(dict(model, head=dict(head, loss=dict(type='CrossEntropyLoss'))), sort_keys=True))
+    golden = json.loads((root / 'tests' / 'golden' / 'models.json').read_text(encoding='utf-8'))[backbone['arch']]
+    more = head['num_classes'] - golden['num_classes']
+    features = head['in_channels']
+    return dict(params=golden['params'] + more * (features + 1), macs=golden['macs'] + more * features)
+
+
+@functools.cache
+def built(model: str) -> dict[str, int]:
+    """Counts of a classifier of small images, given as JSON."""
+    from mmengine.registry import MODELS, init_default_scope
+
+    init_default_scope('mmpretrain')
+    return complexity(MODELS.build(json.loads(model)).to('meta'), torch.empty(1, 3, 32, 32, device='meta'))
+
+
+main = common.entry(run, parse_args)
