@@ -38,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(usage())
         return 0
     if name == '--version':
-        from importlib.metadata import version
-
-        print(f'ranet_mm {version("ranet_mm")}')
+        print(f'ranet_mm {import_module("ranet_mm").__version__}')
         return 0
     if name not in COMMANDS:
         print(f'error: command {name!r} is not known: allowed are {", ".join(COMMANDS)}', file=sys.stderr)

@@ -273,7 +273,7 @@ class TestBadInput:
         assert '--show-dir does not go with --tta' in refused(
             capsys, test, 'none.py', 'x.pth', '--tta', '--show-dir', 'shown'
         )
-        assert 'ends in .pkl' in refused(capsys, test, 'none.py', 'x.pth', '--out', 'scores.json')
+        assert 'ends in one of .pkl, .pickle, .npz' in refused(capsys, test, 'none.py', 'x.pth', '--out', 'scores.json')
 
     def test_debug_shows_the_traceback(self):
         with pytest.raises(FileNotFoundError):

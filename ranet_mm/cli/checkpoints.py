@@ -114,11 +114,12 @@ def about(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[st
 
 def plain_settings(text: str) -> dict[str, Any]:
     """Model and preprocessing in the text of a config, where they are plain data; nothing of it is run."""
-    found = {}
-    for line in ast.parse(text).body:
-        if isinstance(line, ast.Assign) and line.targets[0].id in ('model', 'data_preprocessor'):
-            found[line.targets[0].id] = _plain(line.value)
-    return found
+    try:
+        lines = ast.parse(text).body
+    except SyntaxError:
+        return {}
+    values = {ast.unparse(line.targets[0]): line.value for line in lines if isinstance(line, ast.Assign)}
+    return {name: _plain(values[name]) for name in ('model', 'data_preprocessor') if name in values}
 
 
 def _plain(node: ast.expr) -> Any:

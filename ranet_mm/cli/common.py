@@ -31,7 +31,8 @@ class Parser(argparse.ArgumentParser):
     """Reports a wrong command line in one sentence, without the usage text."""
 
     def __init__(self, prog: str, **kwargs: Any) -> None:
-        super().__init__(f'{COMMAND} {prog}' if Path(sys.argv[0]).stem == COMMAND else prog, **kwargs)
+        by_console = Path(sys.argv[0]).stem == COMMAND
+        super().__init__(' '.join([COMMAND, *sys.argv[1:2]]) if by_console else prog, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'error: {message} (--help lists the options)\n')
@@ -267,11 +268,11 @@ def build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """A table: columns as wide as their widest cell, the first to the left and the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Columns as wide as their widest cell: so many to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for first, *rest in rows:
-        cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(rest, widths[1:], strict=True))]
-        lines.append('  '.join(cells))
+    for row in rows:
+        cells = [c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append('  '.join(cells).rstrip())
     return '\n'.join(lines)

@@ -10,7 +10,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import common
+from . import common, predictions
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -21,9 +21,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = common.Parser(prog='test', description=__doc__)
     common.add_common_options(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', metavar='FILE', help='write predictions (.pkl) or metrics (.json) to this file')
+    parser.add_argument('--out', metavar='FILE', help='write predictions (as --dump) or metrics (.json) to this file')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out writes, predictions by default')
-    parser.add_argument('--dump', metavar='FILE.pkl', help='write predictions to this file')
+    parser.add_argument(
+        '--dump', metavar='FILE', help="write predictions as arrays (.npz) or as mmpretrain's tools read them (.pkl)"
+    )
     parser.add_argument('--tta', action='store_true', help='average the scores of each image and of its mirror image')
     parser.add_argument('--show-dir', metavar='DIR', help='write the images with their predictions to this folder')
     parser.add_argument('--interval', type=int, default=1, help='with --show-dir, draw every n-th image')
@@ -33,8 +35,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.show_dir and args.tta:
         parser.error('--show-dir does not go with --tta, which sees each image twice')
     for option, path in (('--dump', args.dump), ('--out', None if args.out_item == 'metrics' else args.out)):
-        if path and not path.endswith(('.pkl', '.pickle')):
-            parser.error(f'{option} {path!r} is not allowed: predictions need a name that ends in .pkl')
+        if path and not path.endswith(predictions.ENDINGS):
+            allowed = ', '.join(predictions.ENDINGS)
+            parser.error(f'{option} {path!r} is not allowed: predictions need a name that ends in one of {allowed}')
     return args
 
 
@@ -94,8 +97,7 @@ def test(args: argparse.Namespace) -> int:
 
     runner = common.build_runner(cfg)
     written = [path for path in (args.dump, args.out) if path]
-    predictions = [args.dump, None if args.out_item == 'metrics' else args.out]
-    add_dumps(runner, [path for path in predictions if path])
+    add_dumps(runner, [path for path in (args.dump, None if args.out_item == 'metrics' else args.out) if path])
     started = time.perf_counter()
     metrics = runner.test()
     seconds = time.perf_counter() - started
@@ -110,8 +112,13 @@ def test(args: argparse.Namespace) -> int:
 def add_dumps(runner: Runner, paths: Sequence[str]) -> None:
     from mmengine.evaluator import DumpResults
 
+    from .dump import DumpArrays
+
     for path in paths:
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=path))
+        dump = DumpArrays if path.endswith('.npz') else DumpResults
+        metric = dump(path)
+        metric.dataset_meta = runner.test_evaluator.dataset_meta
+        runner.test_evaluator.metrics.append(metric)
 
 
 def summary(runner: Runner, metrics: dict[str, float], seconds: float) -> str:

@@ -1,0 +1,253 @@
+"""Measure images/s and peak memory of timm models side by side, forward or in training.
+
+The models take turns, so that whatever else the machine does slows them all; ratios are of turns of one round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from . import common
+
+DTYPES = ('float32', 'float16', 'bfloat16')
+COLUMNS = ('model', 'params', 'images/s', 'lowest', 'highest', 'ratio', 'lowest', 'highest', 'peak MiB')
+MIB = 2**20
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = common.Parser(prog='benchmark', description=__doc__.partition('\n')[0])
+    parser.add_argument('models', nargs='+', metavar='MODEL', help='names in timm; ratios are to the first')
+    parser.add_argument('--train', action='store_true', help='whole training steps instead of forward passes')
+    parser.add_argument('--device', default='cpu', help='where to compute, as in cuda')
+    parser.add_argument('--dtype', choices=DTYPES, default='float32', help='other than float32 by autocast')
+    parser.add_argument('--channels-last', action='store_true', help='memory order N, H, W, C')
+    parser.add_argument('--compile', action='store_true', help='through torch.compile')
+    parser.add_argument('--batch-size', type=int, default=32, metavar='N')
+    parser.add_argument('--size', type=int, metavar='PIXELS', help="side of the images (each model's own by default)")
+    parser.add_argument('--options', nargs='+', default=[], metavar='KEY=VALUE', help='arguments of every model')
+    parser.add_argument('--rounds', type=int, default=10, metavar='N', help='turns of each model')
+    parser.add_argument('--seconds', type=float, default=0.5, help='least length of a turn')
+    parser.add_argument('--json', metavar='FILE', help='write every turn to this file too')
+    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    args = parser.parse_args(argv)
+    for option in ('batch_size', 'rounds', 'seconds'):
+        if not getattr(args, option) > 0:
+            parser.error(f'--{option.replace("_", "-")} {getattr(args, option)} is not allowed: it must be above 0')
+    return args
+
+
+@dataclass
+class Contender:
+    """A model, one step of it, and what was measured.
+
+    Attributes:
+        params: Learned values.
+        step: Computes one batch.
+        peak: MiB that one step holds at most, weights, gradients and momentum included; None where not known.
+        speeds: Images/s of each turn.
+    """
+
+    name: str
+    params: int
+    step: Callable[[], None]
+    peak: float | None = None
+    speeds: list[float] = field(default_factory=list)
+
+
+def benchmark(args: argparse.Namespace) -> None:
+    """Measure, print a table, and write JSON where it is asked for.
+
+    Raises:
+        ValueError: A model or the device is not known.
+    """
+    device = checked_device(args.device)
+    contenders = [prepare(name, args, device) for name in args.models]
+    measure(contenders, args, device)
+    found = report(contenders, args, device)
+    if args.json:
+        Path(args.json).write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+    print(f'{"training" if args.train else "forward"}, {found["settings"]}, {found["hardware"]}')
+    print(common.table([COLUMNS, *map(cells, found['models'])]))
+
+
+def checked_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f'device={name!r} is not allowed: it is not here, or PyTorch was built without it') from error
+    return device
+
+
+# One model ------------------------------------------------------------------------------------------------
+
+
+def prepare(name: str, args: argparse.Namespace, device: torch.device) -> Contender:
+    """Build a model and its step, warm up, and see what one step needs."""
+    import timm
+
+    if not timm.is_model(name.partition('.')[0]):
+        raise ValueError(f'model {name!r} is not known: `{common.COMMAND} models` lists ours, and timm has others')
+    torch.manual_seed(0)
+    model = timm.create_model(name, **common.parse_options(args.options)).to(device).train(args.train)
+    if args.channels_last:
+        model.to(memory_format=torch.channels_last)
+    params = sum(p.numel() for p in model.parameters())
+    size = args.size or model.pretrained_cfg['input_size'][-1]
+    images = torch.randn(args.batch_size, 3, size, size, device=device)
+    if args.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    run = torch.compile(model) if args.compile else model
+    step = (training if args.train else forward)(run, model, images, args.dtype)
+    step()  # compiles, chooses algorithms, and makes gradients and momentum
+    return Contender(name, params, step, peak_memory(step, device, resident(model, args.train) + images.nbytes))
+
+
+def forward(run: Callable, model: nn.Module, images: torch.Tensor, dtype: str) -> Callable[[], None]:
+    def step() -> None:
+        with torch.inference_mode(), precision(images.device, dtype):
+            run(images)
+
+    return step
+
+
+def training(run: Callable, model: nn.Module, images: torch.Tensor, dtype: str) -> Callable[[], None]:
+    """SGD with momentum on random labels; without loss scaling, which costs nothing to speak of."""
+    optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9)
+    labels = torch.randint(model.num_classes, (len(images),), device=images.device)
+
+    def step() -> None:
+        with precision(images.device, dtype):
+            loss = F.cross_entropy(run(images), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+@contextmanager
+def precision(device: torch.device, dtype: str) -> Iterator[None]:
+    with torch.autocast(device.type, getattr(torch, dtype), enabled=dtype != 'float32'):
+        yield
+
+
+def resident(model: nn.Module, train: bool) -> int:
+    """Bytes that stay between steps: weights and statistics, and in training one momentum for each weight."""
+    weights = sum(p.nbytes for p in model.parameters())
+    return weights * (1 + train) + sum(b.nbytes for b in model.buffers())
+
+
+def peak_memory(step: Callable[[], None], device: torch.device, kept: int) -> float | None:
+    """MiB of `kept` bytes and of what one step allocates on top at most; None where that cannot be seen."""
+    if device.type == 'cuda':
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        step()
+        return (torch.cuda.max_memory_allocated(device) - before + kept) / MIB
+    if device.type != 'cpu':
+        return None
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        step()
+    return (highest(allocations(profile)) + kept) / MIB
+
+
+def allocations(profile: torch.profiler.profile) -> list[int]:
+    """Bytes allocated (positive) and freed (negative), in order."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, 'trace.json')
+        profile.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())['traceEvents']
+    found = [e for e in events if e.get('name') == '[memory]']
+    return [e['args']['Bytes'] for e in sorted(found, key=lambda e: e['ts'])]
+
+
+def highest(changes: Sequence[int]) -> int:
+    """The highest sum on the way."""
+    total = peak = 0
+    for change in changes:
+        total += change
+        peak = max(peak, total)
+    return peak
+
+
+# All of them ----------------------------------------------------------------------------------------------
+
+
+def measure(contenders: Sequence[Contender], args: argparse.Namespace, device: torch.device) -> None:
+    """Let each take its turn in every round, another one first each time."""
+    steps = [math.ceil(args.seconds / seconds(c.step, 1, device)) for c in contenders]
+    for turn in range(args.rounds):
+        for i in range(len(contenders)):
+            i = (i + turn) % len(contenders)
+            contender = contenders[i]
+            spent = seconds(contender.step, steps[i], device)
+            contender.speeds.append(steps[i] * args.batch_size / spent)
+
+
+def seconds(step: Callable[[], None], steps: int, device: torch.device) -> float:
+    wait = torch.cuda.synchronize if device.type == 'cuda' else lambda _: None
+    wait(device)
+    started = time.perf_counter()
+    for _ in range(steps):
+        step()
+    wait(device)
+    return time.perf_counter() - started
+
+
+def report(contenders: Sequence[Contender], args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Everything measured, and on what."""
+    threads = f' with {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}'
+    hardware = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type + threads
+    asked = [args.dtype, f'batch {args.batch_size}', f'{args.rounds} rounds']
+    asked += [word for word in ('channels_last', 'compile') if getattr(args, word)]
+    return dict(
+        mode='train' if args.train else 'forward',
+        settings=', '.join(asked),
+        options=args.options,
+        hardware=hardware,
+        torch=torch.__version__,
+        models=[summary(c, contenders[0]) for c in contenders],
+    )
+
+
+def summary(contender: Contender, first: Contender) -> dict[str, Any]:
+    """Median, lowest and highest of speed and of its ratio to the first model's, and every turn."""
+    ratios = [a / b for a, b in zip(contender.speeds, first.speeds, strict=True)]
+    return dict(
+        name=contender.name,
+        params=contender.params,
+        images_per_second=spread(contender.speeds),
+        ratio=spread(ratios),
+        peak_mib=contender.peak,
+        turns=contender.speeds,
+    )
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    return dict(median=median(values), lowest=min(values), highest=max(values))
+
+
+def cells(found: dict[str, Any]) -> list[str]:
+    """A row of the table."""
+    speeds = [f'{value:.1f}' for value in found['images_per_second'].values()]
+    ratios = [f'{value:.2f}' for value in found['ratio'].values()]
+    peak = '-' if found['peak_mib'] is None else f'{found["peak_mib"]:,.0f}'
+    return [found['name'], f'{found["params"]:,}', *speeds, *ratios, peak]
+
+
+main = common.entry(benchmark, parse_args)

@@ -1,0 +1,124 @@
+"""Draw what the network sees: images after the pipeline, the collation and the data preprocessor of training."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import common
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import Tensor, nn
+
+LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
+INCHES = 1.6  # of an image's side in the drawing
+BYTE = 255
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = common.Parser(prog='browse_dataset', description=__doc__)
+    common.add_config_options(parser)
+    parser.add_argument('out', metavar='FILE.png', type=Path, help='where to draw')
+    parser.add_argument('--split', choices=LOADERS, default='train', help='which data, and as in which mode')
+    parser.add_argument('--number', type=int, default=40, metavar='N', help='images to draw')
+    parser.add_argument('--columns', type=int, default=8, metavar='N', help='images in a row')
+    args = common.parse(parser, argv)
+    for option in ('number', 'columns'):
+        if getattr(args, option) < 1:
+            parser.error(f'--{option} {getattr(args, option)} is not allowed: it must be 1 or more')
+    return args
+
+
+def browse_dataset(args: argparse.Namespace) -> None:
+    """Draw the first images of the loader, and say what they are.
+
+    Raises:
+        ValueError: The config has no such data.
+    """
+    cfg = common.load_config(args)
+    if not cfg.get(LOADERS[args.split]):
+        raise ValueError(f'config file {args.config!r} has no {LOADERS[args.split]}')
+    shown = list(images(cfg, args.split, args.number))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    draw(args.out, shown, args.columns)
+    height, width = shown[0][0].shape[-2:]
+    print(f'{len(shown)} images of {args.split}, the first of {height}x{width} pixels, drawn to {args.out}')
+
+
+def images(cfg: Config, split: str, number: int) -> Iterator[tuple[Tensor, str]]:
+    """Images as the network gets them, (3, H, W) in 0..1, each with its label."""
+    import torch
+    from mmengine.registry import init_default_scope
+    from mmengine.runner import Runner, set_random_seed
+
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    set_random_seed(cfg.get('randomness', {}).get('seed') or 0)
+    loader_cfg = cfg[LOADERS[split]]
+    loader_cfg.update(num_workers=0, persistent_workers=False)
+    loader = Runner.build_dataloader(loader_cfg, seed=0)
+    names = getattr(loader.dataset, 'metainfo', {}).get('classes') or ()
+    preprocessor = build_preprocessor(cfg)
+    for batch in loader:
+        with torch.no_grad():
+            seen = preprocessor(batch, split == 'train')
+        for image, sample in zip(seen['inputs'], seen.get('data_samples') or batch['data_samples'], strict=True):
+            yield restored(image, preprocessor), label(sample, names)
+            number -= 1
+            if not number:
+                return
+
+
+def build_preprocessor(cfg: Config) -> nn.Module:
+    """The model's own data preprocessor, with the batch augmentations that the model asks for."""
+    import torch
+    from mmengine.registry import MODELS
+
+    model = dict(cfg.model)
+    model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    with torch.random.fork_rng():
+        return MODELS.build(model).data_preprocessor
+
+
+def restored(image: Tensor, preprocessor: nn.Module) -> Tensor:
+    """Normalization undone, where the preprocessor has one."""
+    image = image.float()
+    if getattr(preprocessor, '_enable_normalize', False):
+        image = image * preprocessor.std.view(-1, 1, 1) + preprocessor.mean.view(-1, 1, 1)
+    return (image[[0, 0, 0]] if len(image) == 1 else image[:3]).div(BYTE).clamp(0, 1)
+
+
+def label(sample: Any, names: Sequence[str]) -> str:
+    """The class; for a mixture of several their shares; for a detector's image the number of its boxes."""
+    if 'gt_instances' in sample:
+        return f'{len(sample.gt_instances)} objects'
+    shares = sample.get('gt_score')
+    if shares is not None:
+        found = [(share, i) for i, share in enumerate(shares.tolist()) if share > 0]
+        if len(found) > 1:
+            return ' '.join(f'{share:.2f} {_name(i, names)}' for share, i in sorted(found, reverse=True)[:2])
+    labels = sample.get('gt_label')
+    return '' if labels is None else ', '.join(_name(int(i), names) for i in labels.flatten())
+
+
+def _name(index: int, names: Sequence[str]) -> str:
+    return names[index] if index < len(names) else str(index)
+
+
+def draw(path: Path, shown: Sequence[tuple[Tensor, str]], columns: int) -> None:
+    from matplotlib.figure import Figure
+
+    rows, columns = math.ceil(len(shown) / columns), min(columns, len(shown))
+    figure = Figure((INCHES * columns, INCHES * 1.2 * rows), layout='constrained')
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis('off')
+    for axes, (image, text) in zip(figure.axes, shown, strict=False):
+        axes.imshow(image.permute(1, 2, 0).numpy(), interpolation='nearest')
+        axes.set_title(text, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+main = common.entry(browse_dataset, parse_args)

@@ -1,0 +1,123 @@
+"""Predictions that `test --dump` wrote, read without running code from the file."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ENDINGS = '.pkl', '.pickle', '.npz'
+
+
+@dataclass
+class Predictions:
+    """One prediction for each of N images.
+
+    Attributes:
+        scores: Probabilities, (N, classes).
+        labels: What the images show, (N,).
+        images: Their paths, or empty.
+        classes: Names of the classes, or empty.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    images: Sequence[str] = ()
+    classes: Sequence[str] = ()
+
+    def names(self) -> Sequence[str]:
+        """Names of the classes, or else numbers."""
+        return self.classes or [str(i) for i in range(self.scores.shape[1])]
+
+
+class SafeUnpickler(pickle.Unpickler):
+    """Reads tensors, arrays of bytes and plain data, as MMEngine pickles them, and nothing that could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        allowed = {
+            ('collections', 'OrderedDict'): OrderedDict,
+            ('_codecs', 'encode'): _encode,
+            ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
+            ('torch.storage', '_load_from_bytes'): _load_storage,
+        }
+        if (module, name) not in allowed:
+            raise pickle.UnpicklingError(f'it holds {module}.{name}, which is not safe to load')
+        return allowed[module, name]
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Bytes in a pickle of protocol 2; any other codec is left alone."""
+    if encoding != 'latin1':
+        raise pickle.UnpicklingError(f'it holds bytes in the encoding {encoding!r}')
+    return text.encode('latin1')
+
+
+def _load_storage(data: bytes) -> Any:
+    """Stands in for PyTorch's own, which would run code that the bytes hold."""
+    return torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
+
+
+def read(path: str) -> Predictions:
+    """Predictions of a classifier.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be read, or holds something else.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'predictions {path!r} do not exist')
+    if not path.endswith(ENDINGS):
+        raise ValueError(f'predictions {path!r} are not allowed: the name must end in {", ".join(ENDINGS)}')
+    try:
+        found = read_npz(path) if path.endswith('.npz') else from_samples(read_samples(path))
+    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, OSError, TypeError, RuntimeError) as error:
+        raise ValueError(f'predictions {path!r} cannot be read: {error}') from error
+    if len(found.labels) and found.labels.max() >= found.scores.shape[1]:
+        raise ValueError(
+            f'predictions {path!r} have {found.scores.shape[1]} scores an image, and label {found.labels.max()} too'
+        )
+    return found
+
+
+def read_samples(path: str) -> list[dict[str, Any]]:
+    """What MMEngine dumped for each image."""
+    with Path(path).open('rb') as file:
+        samples = SafeUnpickler(file).load()
+    if not isinstance(samples, list) or not samples or not all(isinstance(s, dict) for s in samples):
+        raise ValueError('a list of predictions is expected')
+    return samples
+
+
+def from_samples(samples: Sequence[Mapping[str, Any]]) -> Predictions:
+    """The scores of dumped samples of a classifier."""
+    missing = [key for key in ('pred_score', 'gt_label') if key not in samples[0]]
+    if missing:
+        raise ValueError(f'they have no {" and no ".join(missing)}, so they are not of a classifier')
+    scores = torch.stack([sample['pred_score'] for sample in samples]).float()
+    labels = torch.cat([torch.as_tensor(sample['gt_label']).flatten() for sample in samples])
+    if len(labels) != len(scores):
+        raise ValueError('their images have several labels each')
+    images = [str(sample['img_path']) for sample in samples if sample.get('img_path')]
+    return Predictions(scores, labels, images)
+
+
+def read_npz(path: str) -> Predictions:
+    with np.load(path, allow_pickle=False) as arrays:
+        scores, labels = torch.from_numpy(arrays['scores']), torch.from_numpy(arrays['labels'])
+        return Predictions(scores, labels, arrays['images'].tolist(), arrays['classes'].tolist())
+
+
+def write_npz(path: str, found: Predictions) -> None:
+    """Write arrays that NumPy reads without pickle: `scores`, `labels`, `images` and `classes`."""
+    np.savez_compressed(
+        path, scores=found.scores.numpy(), labels=found.labels.numpy(), images=np.array(found.images, str),
+        classes=np.array(found.classes, str),
+    )  # fmt: skip

@@ -1,0 +1,158 @@
+"""Learning rate and momentum of every iteration that a config would train; nothing is trained."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import common
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+LINES = 12
+ENDINGS = '.csv', '.png'
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = common.Parser(prog='vis_scheduler', description=__doc__)
+    common.add_config_options(parser)
+    parser.add_argument('--out', nargs='+', default=[], metavar='FILE', type=Path, help='.csv and .png to write')
+    parser.add_argument('--images', type=int, metavar='N', help='training images, where the data set is not here')
+    parser.add_argument('--processes', type=int, default=1, metavar='N', help='processes of the training')
+    args = common.parse(parser, argv)
+    for path in args.out:
+        if path.suffix not in ENDINGS:
+            parser.error(f'--out {str(path)!r} is not allowed: it must end in one of {", ".join(ENDINGS)}')
+    for option in ('images', 'processes'):
+        if getattr(args, option) is not None and getattr(args, option) < 1:
+            parser.error(f'--{option} {getattr(args, option)} is not allowed: it must be 1 or more')
+    return args
+
+
+def vis_scheduler(args: argparse.Namespace) -> None:
+    """Print a few lines of the schedule, and write all of it where that is asked for.
+
+    Raises:
+        ValueError: The config has no schedule of a training run.
+    """
+    cfg = common.load_config(args)
+    if not cfg.get('train_cfg') or not cfg.get('optim_wrapper'):
+        raise ValueError(f'config file {args.config!r} has no train_cfg and optim_wrapper, so it trains nothing')
+    rows = list(schedule(cfg, batches(cfg, args.images, args.processes)))
+    step = max(1, (len(rows) - 1) // (LINES - 1))
+    chosen = [*rows[:-1:step], rows[-1]]
+    print(common.table([[*rows[0]], *([f'{v:.5g}' for v in row.values()] for row in chosen)]))
+    for path in args.out:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (write_csv if path.suffix == '.csv' else draw)(path, rows)
+        print(f'{len(rows)} iterations written to {path}')
+
+
+def batches(cfg: Config, images: int | None, processes: int) -> int:
+    """Iterations of an epoch.
+
+    Raises:
+        ValueError: A batch has more images than there are.
+    """
+    loader = cfg.train_dataloader
+    if images is None:
+        from mmengine.registry import DATASETS, init_default_scope
+
+        init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+        images = len(DATASETS.build(loader.dataset))
+    batch = loader.batch_size
+    of_each = -(-images // processes)
+    count = of_each // batch if loader.get('drop_last') else -(-of_each // batch)
+    if not count:
+        raise ValueError(f'{images} images are not allowed: a batch has {batch * processes}')
+    return count
+
+
+def schedule(cfg: Config, length: int) -> Iterator[dict[str, float]]:
+    """For each iteration its number, its epoch, and the values that it trains with, by group where they differ."""
+    with tempfile.TemporaryDirectory() as folder:
+        runner = prepared(cfg, length, folder)
+        groups = distinct(runner.optim_wrapper.param_groups)
+        schedulers = runner.param_schedulers
+        for iteration in range(runner.max_iters):
+            row = dict(iteration=iteration, epoch=iteration / length)
+            for ending, group in groups.items():
+                row |= {f'lr{ending}': group['lr'], f'momentum{ending}': momentum(group)}
+            yield row
+            runner.optim_wrapper.step()  # without gradients: schedulers insist on it
+            ends = by_epoch(runner) and (iteration + 1) % length == 0
+            for scheduler in schedulers:
+                if not scheduler.by_epoch or ends:
+                    scheduler.step()
+
+
+def by_epoch(runner: Runner) -> bool:
+    from mmengine.runner import EpochBasedTrainLoop
+
+    return isinstance(runner.train_loop, EpochBasedTrainLoop)
+
+
+def prepared(cfg: Config, length: int, folder: str) -> Runner:
+    """A runner with MMEngine's own optimizer and schedulers, for a model without memory and batches without images."""
+    import torch
+    from mmengine.registry import MODELS, init_default_scope
+    from mmengine.runner import Runner
+    from torch import nn
+    from torch.utils.data import DataLoader
+
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    runner = Runner(
+        nn.Identity(), folder, train_dataloader=DataLoader(range(length)), train_cfg=cfg.train_cfg,
+        optim_wrapper=cfg.optim_wrapper, param_scheduler=cfg.get('param_scheduler'), log_level=logging.ERROR,
+        default_scope=cfg.get('default_scope', 'mmpretrain'), experiment_name='schedule',
+    )  # fmt: skip
+    with torch.device('meta'):
+        runner.model = MODELS.build(cfg.model)
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.param_schedulers = runner.build_param_scheduler(cfg.get('param_scheduler') or [])
+    return runner
+
+
+def distinct(groups: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The optimizer's groups that differ in learning rate or momentum, by what their columns' names end in."""
+    found: dict[tuple, dict[str, Any]] = {}
+    for group in groups:
+        found.setdefault((group['lr'], momentum(group)), group)
+    return {f'.{i}' if len(found) > 1 else '': group for i, group in enumerate(found.values())}
+
+
+def momentum(group: dict[str, Any]) -> float:
+    """Of Adam its first beta."""
+    return group['momentum'] if 'momentum' in group else group.get('betas', (0.0,))[0]
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, float]]) -> None:
+    with path.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def draw(path: Path, rows: Sequence[dict[str, float]]) -> None:
+    """Learning rates above momenta, against iterations."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((8, 6), layout='constrained')
+    for axes, name in zip(figure.subplots(2, sharex=True), ('lr', 'momentum'), strict=True):
+        for column in (c for c in rows[0] if c.partition('.')[0] == name):
+            axes.plot([row['iteration'] for row in rows], [row[column] for row in rows], label=column)
+        axes.set_ylabel(name)
+        axes.legend()
+    axes.set_xlabel('iteration')
+    figure.savefig(path)
+
+
+main = common.entry(vis_scheduler, parse_args)

@@ -1,0 +1,8 @@
+"""Classify images: `python tools/predict.py IMAGE`."""
+
+import sys
+
+from ranet_mm.cli.predict import main
+
+if __name__ == '__main__':
+    sys.exit(main())
