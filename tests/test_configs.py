@@ -1,8 +1,11 @@
-"""Every config loads, builds and takes a training step on made-up data."""
+"""Every config loads, says what it is, holds images out of training, and takes a training step on made-up data."""
 
 import ast
+import re
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,74 +13,325 @@ pytest.importorskip('mmpretrain')
 
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DATASETS, PARAM_SCHEDULERS
 from mmpretrain.registry import MODELS, TRANSFORMS
-from mmpretrain.structures import DataSample
 
 from ranet_mm import ARCHS
+from ranet_mm.cli import common
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / 'configs/ranet').glob('*.py'))
+CONFIGS = {p.stem: p for p in sorted((ROOT / 'configs/ranet').glob('*.py'))}
+NAME = re.compile(r'(?P<net>[a-z]+)(?P<depth>\d+)_(?P<data>[a-z0-9-]+)(?:_(?P<recipe>[a-z]+))?')
+FAMILIES = dict(att='attention', attnext='attentionnext', attinception='attentioninception')
+SETS = dict(digits='Digits', cifar10='CIFAR10', cifar100='CIFAR100', in1k='ImageNet')
+EPOCHS = {'report': 20, 'fast': 20, 'best': 300, 'paper': (205, 106), 'modern': 300, None: 200}
+# Its own epochs and shape of the learning rate: 10 epochs with small images first, and 11 epochs of digits.
+SPECIAL = ('att56_cifar10-folder_fast', 'att56_digits')
 
 
-@pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
-def path(request):
-    return request.param
+@cache
+def load(name):
+    return Config.fromfile(CONFIGS[name])
 
 
-def test_there_are_configs():
-    assert {'att56_digits', 'att56_cifar10', 'att92_cifar10', 'att56_cifar10-folder'} <= {p.stem for p in CONFIGS}
+def parts(name):
+    return NAME.fullmatch(name).groupdict()
 
 
-def test_header_gives_command_needs_and_cost(path):
-    title, blank, *lines = ast.get_docstring(ast.parse(path.read_text())).splitlines()
+def dataset(loader):
+    """The data set behind its wrappers."""
+    found = loader.dataset
+    while 'dataset' in found:
+        found = found.dataset
+    return found
+
+
+every_config = pytest.mark.parametrize('name', CONFIGS)
+
+
+def test_configs_that_users_expect():
+    for data in ('cifar10', 'cifar10-folder', 'cifar100', 'cifar100-folder'):
+        assert {f'att56_{data}', f'att92_{data}'} <= set(CONFIGS)
+    for recipe in ('report', 'fast', 'best', 'paper'):
+        assert {f'att56_cifar10_{recipe}', f'att92_cifar10_{recipe}'} <= set(CONFIGS)
+    for net in ('att128', 'att164', 'att236', 'att452'):
+        assert {f'{net}_cifar10_paper', f'{net}_in1k_paper'} <= set(CONFIGS)
+
+
+@every_config
+def test_header_gives_command_needs_and_cost(name):
+    title, blank, *lines = ast.get_docstring(ast.parse(CONFIGS[name].read_text())).splitlines()
     assert title.endswith('.')
     assert blank == ''
-    assert lines[0] == f'Command: python tools/train.py configs/ranet/{path.name}'
+    path = f'configs/ranet/{name}.py'
+    commands = f'python tools/train.py {path}', f'tools/dist_train.sh {path} 8'
+    assert lines[0] == f'Command: {commands["_in1k_" in name]}'
     assert [line.split(':')[0] for line in lines if not line.startswith(' ')] == ['Command', 'Needs', 'Cost']
+    assert f'{np.max(load(name).train_cfg.max_epochs)} epochs' in lines[-1]
 
 
-def test_name_tells_the_network(path):
-    backbone = Config.fromfile(path).model.backbone
-    assert backbone.arch in ARCHS
-    assert backbone.arch.startswith(f'attention{path.stem[3:5]}')
+@every_config
+def test_name_tells_network_data_and_recipe(name):
+    cfg, told = load(name), parts(name)
+    backbone = cfg.model.backbone
+    if told['net'] == 'resnet':
+        assert (backbone.type, backbone.depth) == ('ResNet_CIFAR', int(told['depth']))
+    else:
+        suffix = '' if told['data'] == 'in1k' else '_cifar'
+        assert backbone.arch == f'{FAMILIES[told["net"]]}{told["depth"]}{suffix}'
+        assert backbone.arch in ARCHS
+    first, *kinds = told['data'].split('-')
+    kind = 'ImageFolder' if 'folder' in kinds else SETS[first]
+    assert dataset(cfg.train_dataloader).type == f'ranet_mm.{kind}'
+    wrappers = dict(device='ranet_mm.DeviceDataset', noise='ranet_mm.LabelNoise')
+    text = str(cfg.train_dataloader)
+    assert {k for k, wrapper in wrappers.items() if wrapper in text} == {k for k in kinds if k in wrappers}
+    if name not in SPECIAL:
+        assert cfg.train_cfg.max_epochs in np.atleast_1d(EPOCHS[told['recipe']])
 
 
-def test_head_fits_the_backbone(path):
-    cfg = Config.fromfile(path)
-    model = MODELS.build(cfg.model.backbone)
-    assert cfg.model.head.in_channels == model.num_features
-    assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes
+def test_readme_lists_every_config():
+    table = (ROOT / 'configs/ranet/README.md').read_text().split('<!-- configs:end -->')[0]
+    assert set(re.findall(r'\((?:\.\./)*configs/ranet/(\S+)\.py\)', table)) == set(CONFIGS)
 
 
-def test_one_training_step(path):
-    cfg = Config.fromfile(path)
+@every_config
+def test_validation_is_on_training_images_held_out(name):
+    cfg = load(name)
+    train, test = dataset(cfg.train_dataloader), dataset(cfg.test_dataloader)
+    place = {'root', 'split'} & {*train}
+    assert len(place) == 1
+    (place,) = place
+    assert train[place].endswith('train')
+    assert test[place].endswith(('test', 'val'))
+    assert 'holdout' not in test
+    assert train.get('held_out', False) is False
+    assert train.holdout == cfg.holdout
+    if cfg.val_dataloader is None:
+        assert (train.holdout, cfg.val_cfg, cfg.val_evaluator) == (0, None, None)
+        return
+    val = dataset(cfg.val_dataloader)
+    assert val.held_out
+    same = ('type', place, 'data_root', 'holdout')
+    assert [val.get(key) for key in same] == [train.get(key) for key in same]
+    for evaluated in (val, test):
+        assert not any('Random' in t.type for t in evaluated.pipeline)
+    assert 'LabelNoise' not in str(cfg.val_dataloader) + str(cfg.test_dataloader)
+
+
+@every_config
+def test_one_option_trains_on_every_image(name):
+    options = {'holdout': 0}
+    cfg = common.read_config(str(CONFIGS[name]), options)
+    assert dataset(cfg.train_dataloader).holdout == 0
+    assert (cfg.val_cfg, cfg.val_dataloader, cfg.val_evaluator) == (None, None, None)
+    assert cfg.test_dataloader == load(name).test_dataloader
+
+
+def test_another_part_can_be_held_out():
+    cfg = common.read_config(str(CONFIGS['att56_cifar10-folder-noise-device_fast']), {'holdout': 5})
+    assert [dataset(loader).holdout for loader in (cfg.train_dataloader, cfg.val_dataloader)] == [5, 5]
+
+
+@pytest.mark.parametrize('name', [n for n in CONFIGS if n.startswith('att92') and n.replace('92', '56') in CONFIGS])
+def test_deeper_networks_change_the_network_alone(name):
+    cfg, base = (load(n).to_dict() for n in (name, name.replace('92', '56')))
+    assert cfg['model']['backbone'].pop('arch') != base['model']['backbone'].pop('arch')
+    assert cfg == base
+
+
+@cache
+def features(backbone):
+    """Channels of the last map; parameters without memory."""
+    with torch.device('meta'):
+        return MODELS.build(dict(ast.literal_eval(backbone))).num_features
+
+
+@every_config
+def test_head_fits_backbone_and_data(name):
+    cfg = load(name)
+    head, backbone = cfg.model.head, cfg.model.backbone.to_dict()
+    assert head.num_classes == cfg.data_preprocessor.num_classes
+    widths = dict(resnet18=512, resnet50=2048)
+    assert head.in_channels == (widths.get(name.split('_')[0]) or features(str(backbone)))
+
+
+# One for each recipe, kind of data and kind of network; deeper networks inherit these.
+STEPS = [
+    n for n in CONFIGS if n.startswith(('att56_', 'attnext56_', 'attinception56_', 'resnet18_')) and '-device' not in n
+]
+
+
+@pytest.mark.parametrize('name', STEPS)
+def test_one_training_step(name):
+    cfg = Config.fromfile(CONFIGS[name])
     torch.manual_seed(0)
-    cfg.model.backbone.width = 0.125
-    cfg.model.head.in_channels //= 8
+    np.random.seed(0)
+    narrow(cfg)
     model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
-    # Digits repeat pixels and folders read files; both hand on such an image after loading.
-    pipeline = [TRANSFORMS.build(t) for t in cfg.train_dataloader.dataset.pipeline if 'Load' not in t.type]
-    batch = dict(inputs=[], data_samples=[])
-    for label in (3, 7):
-        sample = dict(img=torch.randint(256, (32, 32, 3), dtype=torch.uint8).numpy(), gt_label=label)
-        for transform in pipeline:
-            sample = transform(sample)
-        assert isinstance(sample['data_samples'], DataSample)
-        for key, values in batch.items():
-            values.append(sample[key])
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     before = [p.detach().clone() for p in model.parameters()]
-    log = model.train_step(batch, wrapper)
+    log = model.train_step(batch(cfg), wrapper)
     assert log['loss'].isfinite()
     moved = [not torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True)]
     assert sum(moved) > len(moved) / 2
 
 
-def test_validation_is_on_the_test_split(path):
-    cfg = Config.fromfile(path)
-    train, test = cfg.train_dataloader.dataset, cfg.test_dataloader.dataset
-    assert cfg.val_dataloader == cfg.test_dataloader
-    key = 'root' if 'root' in train else 'split'
-    assert train[key].endswith('train')
-    assert test[key].endswith('test')
-    assert not any('Random' in t.type for t in test.pipeline)
+def narrow(cfg):
+    """An eighth of the width."""
+    if cfg.model.backbone.type == 'ResNet_CIFAR':
+        cfg.model.backbone.update(stem_channels=8, base_channels=8)
+    else:
+        cfg.model.backbone.update(width=0.125, zero_init_last=False)  # zeros would keep other layers from a gradient
+    cfg.model.head.in_channels //= 8
+
+
+def batch(cfg):
+    """Two noise images through the training pipeline; loading is left out."""
+    found = dataset(cfg.train_dataloader)
+    large = any(t.type == 'RandomResizedCrop' for t in found.pipeline)
+    kind = np.float32 if found.pipeline[0].get('to_float32') else np.uint8
+    pipeline = [TRANSFORMS.build(t) for t in found.pipeline if 'Load' not in t.type]
+    samples = []
+    for label in (3, 7):
+        image = np.random.randint(256, size=(256, 256, 3) if large else (32, 32, 3)).astype(kind)
+        sample = dict(img=image, gt_label=label)
+        for transform in pipeline:
+            sample = transform(sample)
+        samples.append(sample)
+    return {key: [sample[key] for sample in samples] for key in ('inputs', 'data_samples')}
+
+
+@pytest.mark.parametrize('name', [n for n in CONFIGS if '-device' in n and n.startswith('att56')])
+def test_pipelines_for_the_device_can_run_there(name, images):
+    cfg = load(name).to_dict()
+    inner = cfg['train_dataloader']['dataset']
+    while 'dataset' in inner:
+        inner = inner['dataset']
+    inner.update(root=str(images / 'train'), holdout=0)
+    built = DATASETS.build(cfg['train_dataloader']['dataset'])
+    built.full_init()
+    assert len(built) == 12
+    kinds = ['RandomCrop', 'RandomFlip', *['RandomErasing'] * name.endswith('best')]
+    assert [type(t).__name__ for t in built.transforms] == kinds
+    assert MODELS.build(cfg['data_preprocessor']).to_onehot == name.endswith('best')
+
+
+def rates(cfg, length):
+    """The learning rate of each iteration, for epochs of `length` iterations."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], cfg.optim_wrapper.optimizer.lr)
+    epochs, schedulers = cfg.train_cfg.max_epochs, []
+    for scheduler in cfg.param_scheduler if isinstance(cfg.param_scheduler, list) else [cfg.param_scheduler]:
+        options = dict(scheduler, optimizer=optimizer)
+        kind = PARAM_SCHEDULERS.get(options.pop('type'))
+        if options.pop('convert_to_iter_based', False):
+            options.setdefault('end', epochs)
+            schedulers.append(kind.build_iter_from_epoch(**options, epoch_length=length))
+        else:
+            schedulers.append(kind(**options))
+    found = []
+    for _ in range(epochs * length):
+        found.append(optimizer.param_groups[0]['lr'])
+        for scheduler in schedulers:
+            scheduler.step()
+    return np.array(found)
+
+
+class TestRecipes:
+    """The values that the documents claim."""
+
+    def test_report(self):
+        cfg = load('att56_cifar10_report')
+        assert cfg.optim_wrapper.optimizer == dict(type='Adam', lr=1e-3)
+        assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (128, 20)
+        lr = rates(cfg, 20)
+        assert lr.argmax() // 20 == 0
+        assert lr[[0, 20, 399]] == pytest.approx([1e-5, 1e-3, 0], abs=1e-6)
+        assert (np.diff(lr[20:]) <= 0).all()
+
+    def test_fast(self):
+        cfg = load('att56_cifar10_fast')
+        sgd = dict(type='SGD', lr=0.4, momentum=0.9, weight_decay=5e-4, nesterov=True)
+        assert cfg.optim_wrapper.optimizer == sgd
+        assert cfg.train_dataloader.batch_size == 512
+        assert cfg.model.head.loss == dict(type='LabelSmoothLoss', label_smooth_val=0.1, loss_weight=1.0)
+        assert cfg.model.backbone.zero_init_last
+        lr = rates(cfg, 20)
+        assert lr[[0, 100, 399]] == pytest.approx([0.004, 0.4, 0], abs=1e-3)
+        assert lr[250] == pytest.approx(0.2, abs=2e-3)
+
+    def test_fast_on_a_cpu(self):
+        cfg = load('att56_cifar10-folder_fast')
+        sgd = dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+        assert cfg.optim_wrapper.optimizer == sgd
+        assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (128, 10)
+        assert cfg.custom_hooks[-1] == dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 16), (4, 24), (8, 32)])
+        lr = rates(cfg, 391)
+        assert lr[[0, 399, 400, 1954]] == pytest.approx([0.00025, 0.1, 0.1, 0.1])
+        assert lr[[2932, 3909]] == pytest.approx([0.05, 0], abs=1e-4)
+
+    @pytest.mark.parametrize('name', ['att56_cifar10_fast', 'att56_cifar10-folder_fast', 'resnet18_cifar10_best'])
+    def test_norms_and_biases_do_not_decay(self, name):
+        cfg = Config.fromfile(CONFIGS[name])
+        narrow(cfg)
+        model = MODELS.build(cfg.model)
+        groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+        decays = [(group['params'][0].ndim > 1, group['weight_decay']) for group in groups]
+        assert len(decays) == len(list(model.parameters()))
+        assert set(decays) == {(True, 5e-4), (False, 0.0)}
+
+    def test_best(self):
+        cfg = load('att92_cifar100_best')
+        sgd = dict(type='SGD', lr=0.2, momentum=0.9, weight_decay=5e-4, nesterov=True)
+        assert cfg.optim_wrapper.optimizer == sgd
+        assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (256, 300)
+        mixing = cfg.data_preprocessor.batch_augments
+        assert mixing.augments == [dict(type='Mixup', alpha=0.2), dict(type='CutMix', alpha=1.0)]
+        assert mixing.probs == [0.25, 0.5]
+        assert cfg.custom_hooks[-1] == dict(type='EMAHook', momentum=5e-4, update_buffers=True)
+        kinds = [t.type for t in cfg.train_dataloader.dataset.pipeline]
+        assert {'torchvision/TrivialAugmentWide', 'RandomErasing'} <= set(kinds)
+        lr = rates(cfg, 4)
+        assert lr[[0, 20, 1199]] == pytest.approx([0.002, 0.2, 0], abs=1e-5)
+
+    def test_paper_cifar(self):
+        cfg = load('att452_cifar10_paper')
+        sgd = dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True)
+        assert cfg.optim_wrapper.optimizer == sgd
+        assert cfg.param_scheduler == dict(type='MultiStepLR', by_epoch=False, milestones=[64_000, 96_000], gamma=0.1)
+        size = cfg.train_dataloader.batch_size
+        assert size == 64
+        assert cfg.train_cfg.max_epochs * -(-50_000 // size) == 160_310
+        assert not cfg.model.backbone.zero_init_last
+        assert cfg.model.head.loss.type == 'CrossEntropyLoss'
+
+    def test_paper_imagenet(self):
+        cfg = load('att92_in1k_paper')
+        assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4)
+        assert cfg.param_scheduler.milestones == [200_000, 400_000, 500_000]
+        size = 8 * cfg.train_dataloader.batch_size
+        assert size == cfg.auto_scale_lr.base_batch_size == 256
+        assert cfg.train_cfg.max_epochs * -(-1_281_167 // size) == 530_530
+        kinds = [t.type for t in cfg.train_dataloader.dataset.pipeline]
+        assert kinds == ['ranet_mm.LoadImage', 'RandomResizedCrop', 'RandomFlip', 'Lighting', 'PackInputs']
+
+    def test_inception_reads_299_pixels(self):
+        cfg = load('attinception56_in1k_paper')
+        assert cfg.train_dataloader.dataset.pipeline[1].scale == 299
+        for loader in (cfg.val_dataloader, cfg.test_dataloader):
+            assert [loader.dataset.pipeline[i].get(k) for i, k in ((1, 'scale'), (2, 'crop_size'))] == [342, 299]
+
+    def test_modern(self):
+        cfg = load('att56_in1k_modern')
+        assert cfg.optim_wrapper.optimizer == dict(type='Lamb', lr=5e-3, weight_decay=0.02)
+        assert 8 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 2048
+        assert cfg.train_dataloader.sampler == dict(type='RepeatAugSampler', shuffle=True)
+        assert cfg.model.head.loss.use_sigmoid
+        augments = [dict(type='Mixup', alpha=0.1), dict(type='CutMix', alpha=1.0)]
+        assert cfg.data_preprocessor.batch_augments == dict(augments=augments)
+
+    def test_label_noise(self):
+        cfg = load('att92_cifar10-noise_paper')
+        noise = cfg.train_dataloader.dataset
+        assert (noise.type, noise.fraction, noise.seed) == ('ranet_mm.LabelNoise', 0.3, 0)
+        assert cfg.param_scheduler == load('att92_cifar10_paper').param_scheduler

@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/ranet/resnet18_cifar10-folder-device_fast.py
 Needs:   data/cifar10_folder/{train,test}/<class>/<image>; a GPU.
-Cost:    20 epochs of 45,000 images, 556 M multiply-adds an image.
+Cost:    20 epochs of 45,000 images, 555 M multiply-adds an image.
 """
 
 _base_ = [

@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/ranet/resnet18_cifar10_best.py
 Needs:   170 MB, downloaded to data/cifar10 on first use.
-Cost:    300 epochs of 45,000 images, 556 M multiply-adds an image.
+Cost:    300 epochs of 45,000 images, 555 M multiply-adds an image.
 """
 
 _base_ = [
