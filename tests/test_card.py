@@ -81,7 +81,7 @@ def test_card_says_how_sure_its_numbers_are():
         'It is weakest on *cat*.',
     ):
         assert row in card
-    assert 'cannot be compared with published ones' in limits(run)
+    assert 'published accuracies cannot be compared' in limits(run)
     run['shipped'].update(data='Digits (scikit-learn)', runs=run['shipped']['runs'][:1])
     assert 'cannot be compared' not in limits(run)
     assert '| Over seeds | one seed, hence no spread |' in render('net.digits', run, 2**20)

@@ -1,6 +1,8 @@
 """Sweeps: which cells there are, and that they are skipped, resumed, survived, stopped and packed as promised."""
 
+import copy
 import fcntl
+import functools
 import json
 import os
 import re
@@ -231,13 +233,20 @@ class TestRuns:
         assert re.match(rf'error: {option} 0(\.0)? is not allowed: it must be greater than 0', capsys.readouterr().err)
 
 
-def configured(cell):
-    """The config of a cell as training gets it, and as it is without the cell's options."""
-    from mmengine.config import Config
-
+@functools.cache
+def plain(config):
+    """A config as training gets it, without a cell's options."""
     from ranet_mm.cli import train
 
-    return train.configure(train.parse_args(cell.arguments(Path('run'))[1:])), Config.fromfile(cell.config)
+    return train.configure(train.parse_args([config]))
+
+
+def configured(cell):
+    from ranet_mm.cli import train
+
+    cfg = copy.deepcopy(plain(cell.config))
+    cfg.merge_from_dict(train.parse_args(cell.arguments(Path('run'))[1:]).cfg_options)
+    return cfg
 
 
 def has(cfg, dotted):
@@ -250,30 +259,34 @@ def has(cfg, dotted):
     return True
 
 
-@pytest.mark.parametrize('path', SWEEPS, ids=lambda p: f'{p.parent.name}-{p.stem}')
-def test_committed_sweeps_are_runs_that_can_start(path, monkeypatch):
-    """Every option changes a field that exists, and every head fits its network."""
-    pytest.importorskip('mmpretrain')
+def features(backbone):
+    """Channels of a backbone's last map."""
     import torch
     from mmpretrain.registry import MODELS
 
+    if 'ranet_mm' in backbone.type:
+        with torch.device('meta'):
+            return MODELS.build(backbone).num_features
+    return MODELS.build(backbone)(torch.zeros(1, 3, 32, 32))[-1].shape[1]
+
+
+@pytest.mark.parametrize('study', sorted({p.parent.name for p in SWEEPS}))
+def test_committed_sweeps_are_runs_that_can_start(study, monkeypatch):
+    """Every option changes a field that exists, and every head fits its network."""
+    pytest.importorskip('mmpretrain')
     monkeypatch.chdir(ROOT)
-    for cell in grid.collect([path]):
-        if cell.seed != grid.load(path).seeds[0]:
-            continue
-        cfg, plain = configured(cell)
-        assert all(has(plain, o) for o in cell.options if not o.startswith('model.backbone.')), cell.options
-        with torch.device('meta' if 'ranet_mm' in cfg.model.backbone.type else 'cpu'):  # ResNets do not build on meta
-            backbone = MODELS.build(cfg.model.backbone)
-            features = backbone(torch.zeros(2, 3, 32, 32))[-1]
-        assert features.shape[1] == cfg.model.head.in_channels, cell.title
+    for cell in grid.collect([p for p in SWEEPS if p.parent.name == study], ['seed=0']):
+        cfg = configured(cell)
+        others = [o for o in cell.options if not o.startswith('model.backbone.')]  # building tells these
+        assert all(has(plain(cell.config), o) for o in others), cell.title
+        assert features(cfg.model.backbone) == cfg.model.head.in_channels, cell.title
 
 
 def test_the_small_study_never_reads_test_images(monkeypatch):
     pytest.importorskip('mmpretrain')
     monkeypatch.chdir(ROOT)
-    for cell in grid.collect([p for p in SWEEPS if p.parent.name == 'small'], ['seed=0']):
-        cfg, _ = configured(cell)
+    for config in {c.config for c in grid.collect([p for p in SWEEPS if p.parent.name == 'small'])}:
+        cfg = plain(config)
         assert cfg.test_dataloader is cfg.test_cfg is None
         assert '/test' not in json.dumps([cfg.train_dataloader.to_dict(), cfg.val_dataloader.to_dict()])
 

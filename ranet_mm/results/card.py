@@ -116,6 +116,6 @@ def limits(record: Record) -> str:
     ]
     if 'JPEG' in shipped['data']:
         parts.append(
-            f'{shipped["data"]} is not the standard benchmark file: its accuracies cannot be compared with published ones.'
+            'These are not the images of the benchmark: published accuracies cannot be compared with this one.'
         )
     return '\n'.join(parts)
