@@ -49,12 +49,14 @@ class _HubFinder(MetaPathFinder):
 
 
 def _register(module: ModuleType) -> None:
-    """Register the models once; those without weights get an address that says so when it is loaded."""
+    """Register the models, if they are not yet; those without weights get an address that says so when it is loaded."""
     from mmengine.runner import CheckpointLoader
 
     from . import shipped  # noqa: F401 - lets MMEngine read shipped weights
 
     hub, root = module.ModelHub, index_folder()
+    if hub.has('att56_cifar10'):
+        return
     before = set(hub._models_dict)
     hub.register_model_index(root / 'model-index.yml', config_prefix=root)
     ours = {name: info for name, info in hub._models_dict.items() if name not in before}

@@ -63,9 +63,9 @@ def adapt_channels(weight: Tensor, in_chans: int) -> Tensor:
     """Weights of a convolution for another number of input channels, as timm adapts them.
 
     (O, I, H, W) -> (O, in_chans, H, W): the sum over I for a single channel, else a repetition of the channels that
-    keeps the scale of the output.
+    keeps the scale of the output. In single precision, whatever the weights have.
     """
-    chans = weight.shape[1]
+    weight, chans = weight.float(), weight.shape[1]
     if in_chans == 1:
         return weight.sum(1, keepdim=True)
     return weight.repeat(1, -(-in_chans // chans), 1, 1)[:, :in_chans] * (chans / in_chans)
