@@ -224,15 +224,16 @@ def set_holdout(cfg: Config) -> None:
     """Hand `holdout` of the config to its data sets; 0 trains on every image, and leaves nothing to validate on.
 
     Raises:
-        ValueError: The config validates on something else than held-out training images.
+        ValueError: A data set holds no images out.
     """
     for name in ('train_dataloader', 'val_dataloader'):
-        dataset = (cfg.get(name) or {}).get('dataset', {'holdout': 0})
-        while 'dataset' in dataset:  # a wrapper
-            dataset = dataset['dataset']
-        if 'holdout' not in dataset:
-            raise ValueError(f'holdout={cfg.holdout!r} is not allowed: the data set of {name} holds no images out')
-        dataset['holdout'] = cfg.holdout
+        if cfg.get(name) is not None:
+            dataset = cfg[name].dataset
+            while 'dataset' in dataset:  # a wrapper
+                dataset = dataset.dataset
+            if 'holdout' not in dataset:
+                raise ValueError(f'holdout={cfg.holdout!r} is not allowed: the data set of {name} holds no images out')
+            dataset.holdout = cfg.holdout
     if not cfg.holdout:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 
