@@ -36,10 +36,15 @@ use_safe_reader()
 
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
-    """Keep convolution weights, and with them every map, in the memory order N, H, W, C."""
+    """Keep convolution weights, and with them every map, in the memory order N, H, W, C.
+
+    A model that is wrapped for several processes is left as it is: torch lays out its buckets by the order of the
+    weights when it wraps them, and sums wrong gradients after a change. `Runner` changes the order before.
+    """
 
     def before_run(self, runner: Runner) -> None:
-        runner.model.to(memory_format=torch.channels_last)
+        if not is_model_wrapper(runner.model):
+            runner.model.to(memory_format=torch.channels_last)
 
 
 @HOOKS.register_module()

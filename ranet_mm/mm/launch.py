@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import warnings
 from datetime import timedelta
 from typing import Any
 
@@ -29,8 +28,6 @@ def prepare(cfg: Config) -> None:
     if cfg.launcher == 'none':
         return
     _read_environment(cfg.launcher)
-    # Of the first step alone: weights turn to channels-last after they are wrapped, then the buckets are laid out anew.
-    warnings.filterwarnings('ignore', message='Grad strides do not match bucket view strides')
     if torch.cuda.is_available():
         return
     dist_cfg = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})

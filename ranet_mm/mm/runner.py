@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
@@ -33,6 +34,12 @@ class Runner(MMEngineRunner):
             if type(handler) is logging.StreamHandler:
                 logger.handlers[i] = _Console(handler)
         return logger
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        hooks = self.cfg.get('custom_hooks') or ()
+        if self.distributed and any(str(hook.get('type')).endswith('ChannelsLastHook') for hook in hooks):
+            model = model.to(memory_format=torch.channels_last)
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def train(self) -> nn.Module:
         with self._terminal():
