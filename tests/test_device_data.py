@@ -9,16 +9,29 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.autoaugment import TrivialAugmentWide, _apply_op
 
 pytest.importorskip('mmpretrain')
 
+from mmengine.config import Config
 from mmengine.dataset import default_collate, pseudo_collate
 from mmpretrain.datasets import transforms as ordinary
 from mmpretrain.registry import DATASETS, MODELS
 
-from ranet_mm.cli import test, train
+from ranet_mm.cli import data_speed, test, train
 from ranet_mm.mm.checkpoint import read_checkpoint
-from ranet_mm.mm.device_data import DeviceDataset, DevicePreprocessor, EpochSampler, dataset, mixing, transforms
+from ranet_mm.mm.device_data import (
+    DeviceDataset,
+    DevicePreprocessor,
+    EpochSampler,
+    dataset,
+    mixing,
+    on_device,
+    table,
+    transforms,
+    trivial,
+)
 from ranet_mm.mm.device_data.draws import Draws, mix
 from ranet_mm.mm.record import data_digest
 
@@ -92,7 +105,7 @@ class TestSamePicturesAsMMPretrain:
     """Given the same random numbers, every picture is that of mmpretrain's transform, bit by bit."""
 
     def check(self, monkeypatch, name, methods, **options):
-        ours = transforms.build(dict(type=name, **options))
+        ours = table.build(dict(type=name, **options))
         theirs = getattr(ordinary, name)(**options)
         images = noise_images(100)
         drawn = ours.draw(draws(100), images.shape)
@@ -162,6 +175,53 @@ class TestSamePicturesAsMMPretrain:
             assert (made[~mask.expand_as(made)] == 255).all()
             assert inside.mean() == pytest.approx(mean, abs=0.3)
             assert inside.std() == pytest.approx(std, abs=0.3)
+
+
+SPACE = TrivialAugmentWide()._augmentation_space(trivial.BINS)
+
+
+class TestTrivialAugment:
+    """Each change at each strength gives the bytes that torchvision gives on a Pillow image."""
+
+    @pytest.fixture(scope='class')
+    def images(self):
+        wave = torch.arange(32).div(5).sin()
+        waves = torch.stack([128 + 60 * wave[:, None] + 50 * wave.roll(k) for k in range(3)]).to(torch.uint8)
+        noise = noise_images(1)[0]
+        return torch.stack([noise, waves, noise // 4 + 60, torch.full_like(noise, 77)])
+
+    @pytest.mark.parametrize('name', SPACE)
+    def test_one_change(self, images, name):
+        magnitudes, signed = SPACE[name]
+        number = trivial.NUMBER[name]
+        assert signed == (number < trivial.SIGNED)
+        for level in range(0, trivial.BINS, 3):
+            strength = trivial.strengths(images.device)[number, level]
+            magnitude = magnitudes[level].item() if magnitudes.ndim else 0.0
+            for sign in (1, -1) if signed else (1,):
+                drawn = dict(change=torch.full((4,), number), strength=(sign * strength).expand(4))
+                made = trivial.TrivialAugmentWide().apply(images, **drawn)
+                for image, found in zip(images, made, strict=True):
+                    pillow = Image.fromarray(image.permute(1, 2, 0).numpy())
+                    expected = np.array(_apply_op(pillow, name, sign * magnitude, InterpolationMode.NEAREST, None))
+                    assert torch.equal(found, torch.from_numpy(expected).permute(2, 0, 1)), (level, sign)
+
+    def test_changes_are_drawn_evenly_and_do_not_meet(self, images):
+        drawn = trivial.TrivialAugmentWide().draw(draws(14_000), noise_images(1).shape)
+        assert chi_square(drawn['change'], 14) < 34.5  # the 99.9 % point of 13 degrees of freedom
+        turned = drawn['strength'][drawn['change'] == trivial.NUMBER['Rotate']]
+        assert len(turned.unique()) == 61
+        assert turned.lt(0).double().mean() == pytest.approx(0.5, abs=0.06)
+        some = {name: value[:64] for name, value in drawn.items()}
+        batch = images.repeat(16, 1, 1, 1)
+        whole = trivial.TrivialAugmentWide().apply(batch, **some)
+        for i in range(64):
+            one = trivial.TrivialAugmentWide().apply(batch[i : i + 1], **{k: v[i : i + 1] for k, v in some.items()})
+            assert torch.equal(one[0], whole[i])
+
+    def test_grey_images_are_refused(self):
+        with pytest.raises(ValueError, match='1 channels are not allowed with TrivialAugmentWide'):
+            trivial.TrivialAugmentWide().draw(draws(2), torch.Size([2, 1, 32, 32]))
 
 
 def device_data(cfg=None, **options):
@@ -406,6 +466,37 @@ class TestCache:
             dataset.read(path, 'of these')
 
 
+class TestConfigs:
+    @pytest.mark.parametrize('name', ['cifar10', 'cifar10_folder', 'cifar100'])
+    def test_the_bases_are_the_ordinary_ones_moved(self, name):
+        folder = ROOT / 'configs/_base_/datasets'
+        moved, based = (Config.fromfile(folder / f'{n}.py') for n in (name, f'{name}_device'))
+        assert moved.test_dataloader == based.test_dataloader
+        on_device(moved)
+        on_device(moved)  # what is there stays there
+        for loader in ('train_dataloader', 'val_dataloader'):
+            assert moved[loader].dataset == based[loader].dataset
+            assert moved[loader].num_workers == based[loader].num_workers == 0
+        assert moved.data_preprocessor == based.data_preprocessor
+        assert moved.train_dataloader.sampler == based.train_dataloader.sampler
+
+    @pytest.mark.parametrize('name', ['att56_cifar10_best', 'att56_cifar100_best', 'att56_cifar10-folder_fast'])
+    def test_recipes_run_on_the_device(self, name):
+        cfg = Config.fromfile(ROOT / f'configs/ranet/{name}.py')
+        on_device(cfg)
+        _, random = dataset.split(dataset.take_pipeline(cfg.train_dataloader.dataset.dataset))
+        made = [table.build(transform) for transform in random]
+        assert transforms.RandomCrop(32, padding=4) in made
+        assert (trivial.TrivialAugmentWide() in made) == name.endswith('best')
+        MODELS.build({**cfg.data_preprocessor, 'batch_augments': cfg.model.get('train_cfg')})
+
+    def test_other_samplers_are_refused(self):
+        cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/digits.py')
+        cfg.train_dataloader.sampler.type = 'RepeatAugSampler'
+        with pytest.raises(ValueError, match='sampler RepeatAugSampler of train_dataloader is not allowed'):
+            on_device(cfg)
+
+
 CONFIG = """
 _base_ = [
     {root!r} + '/configs/_base_/models/att56_cifar.py',
@@ -428,7 +519,8 @@ default_hooks = dict(checkpoint=dict(save_best=None))
 
 
 class TestTraining:
-    def test_resumed_run_ends_as_if_never_interrupted(self, images, tmp_path, monkeypatch, capsys):
+    @pytest.mark.slow
+    def test_resumed_run_ends_as_if_never_interrupted(self, images, tmp_path, monkeypatch):
         config = tmp_path / 'device.py'
         config.write_text(CONFIG.format(root=str(ROOT), images=str(images)))
         assert train.main([str(config), '--work-dir', 'whole']) == 0
@@ -444,11 +536,9 @@ class TestTraining:
         cfg = dict(type='ranet_mm.ImageFolder', root=str(images / 'train'), pipeline=[LOAD, PACK])
         assert record['data']['train'] == data_digest(DATASETS.build(cfg))
         assert record['images'] == 24
-        accuracy = record['curve'][-1]['accuracy/top1']
-        capsys.readouterr()
-        assert test.main([str(config), 'cut/epoch_2.pth', '--work-dir', 'tested', '--tta']) == 0
-        assert test.main([str(config), 'cut/epoch_2.pth', '--work-dir', 'tested']) == 0
-        assert f'accuracy {accuracy:.2f} on 12 images' in capsys.readouterr().out
+        assert record['curve'][-1]['accuracy/top1'] == record['test']['accuracy/top1']  # of the ordinary pipeline
+        tested = test.configure(test.parse_args([str(config), 'cut/epoch_2.pth', '--tta']))
+        assert tested.test_dataloader.dataset.pipeline[1].type == 'TestTimeAug'
 
 
 def interrupt(monkeypatch, step):
@@ -462,3 +552,15 @@ def interrupt(monkeypatch, step):
         return original(self, data, training)
 
     monkeypatch.setattr(DevicePreprocessor, 'forward', forward)
+
+
+def test_data_speed_measures_both_paths(capsys):
+    argv = [str(ROOT / 'configs/ranet/att56_digits.py'), '--rounds', '2', '--batches', '1', '--json', 'speed.json']
+    assert data_speed.main(argv) == 0
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    assert [line.split()[0] for line in lines] == ['ordinary', 'device', 'ratio']
+    found = json.loads(Path('speed.json').read_text())
+    assert [len(turns) for turns in (*found['microseconds'].values(), found['ratios'])] == [2, 2, 2]
+    assert lines[0].split()[1] == f'{sum(found["microseconds"]["ordinary"]) / 2:.1f}'
+    with pytest.raises(SystemExit):
+        data_speed.main([argv[0], '--rounds', '0'])

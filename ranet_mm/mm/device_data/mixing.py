@@ -93,10 +93,9 @@ def beta_quantiles(alpha: float) -> Tensor:
     Raises:
         ValueError: alpha is not positive.
     """
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     if alpha <= 0:
         raise ValueError(f'alpha={alpha!r} is not allowed: it must be positive')
-    return torch.from_numpy(
-        beta.ppf((torch.arange(QUANTILES).double().numpy() + 0.5) / QUANTILES, alpha, alpha)
-    ).float()
+    middles = (torch.arange(QUANTILES, dtype=torch.float64) + 0.5) / QUANTILES
+    return torch.from_numpy(betaincinv(alpha, alpha, middles.numpy())).float()
