@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 
 CLASSES = ('circle', 'square', 'triangle')
 PALETTE = ((128, 128, 128), (220, 60, 60), (60, 160, 60), (60, 90, 220))  # background first
-SPLITS = ('train', 'val')
+SPLITS = ('train', 'val', 'test')
 MARKER = 'shapes.json'
 
 
@@ -31,6 +31,7 @@ class ShapesCfg:
         size: Side of an image in pixels.
         train: Number of training images.
         val: Number of validation images.
+        test: Number of test images.
         objects: Most shapes in an image; each has at least one.
         seed: Of the random generators.
 
@@ -41,11 +42,12 @@ class ShapesCfg:
     size: int = 64
     train: int = 300
     val: int = 100
+    test: int = 100
     objects: int = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in dict(size=32, train=1, val=1, objects=1, seed=0).items():
+        for name, least in dict(size=32, train=1, val=1, test=1, objects=1, seed=0).items():
             if getattr(self, name) < least:
                 raise ValueError(f'{name}={getattr(self, name)!r} is not allowed: it must be {least} or more')
 
@@ -168,8 +170,8 @@ def _coco_annotation(number: int, image: int, instance: Instance) -> dict[str, A
 
 
 def write_ade(folder: Path, split: str, found: Sequence[Sample]) -> None:
-    """`images/{training,validation}/*.jpg` and `annotations/.../*.png`; there 1 is background, 2 a circle and so on."""
-    name = dict(train='training', val='validation')[split]
+    """`images/{training,validation,test}/*.jpg`, `annotations/.../*.png`; there 1 is background, 2 a circle and so on."""
+    name = dict(train='training', val='validation').get(split, split)
     for sample in found:
         _save(folder / 'images' / name / f'{sample.stem}.jpg', sample.image)
         _save(folder / 'annotations' / name / f'{sample.stem}.png', sample.classes() + 1)

@@ -11,7 +11,7 @@ from PIL import Image
 from ranet_mm.cli.shapes import main
 from ranet_mm.shapes import CLASSES, LAYOUTS, ShapesCfg, make, run_lengths, samples
 
-SMALL = ShapesCfg(size=32, train=3, val=2)
+SMALL = ShapesCfg(size=32, train=3, val=2, test=1)
 
 
 def decode(runs):
@@ -68,7 +68,7 @@ def test_run_lengths(first):
 
 
 def test_layouts_agree(folder):
-    for split, name, count in (('train', 'training', 3), ('val', 'validation', 2)):
+    for split, name, count in (('train', 'training', 3), ('val', 'validation', 2), ('test', 'test', 1)):
         listing = json.loads((folder / f'coco/annotations/instances_{split}2017.json').read_text())
         assert [c['name'] for c in listing['categories']] == list(CLASSES)
         assert len(listing['images']) == count
@@ -115,7 +115,7 @@ def test_the_same_again_is_left_as_it_is(folder):
 
 def test_another_folder_is_not_written_over(folder, tmp_path):
     with pytest.raises(FileExistsError, match='holds other files: choose another, or remove it first'):
-        make(folder, ShapesCfg(size=48, train=3, val=2))
+        make(folder, ShapesCfg(size=48, train=3, val=2, test=1))
     mine = tmp_path / 'mine'
     mine.mkdir()
     (mine / 'thesis.txt').write_text('mine')
@@ -137,10 +137,10 @@ def test_unknown_layout(tmp_path):
 
 
 def test_command(tmp_path, capsys):
-    options = ['--size', '32', '--train', '2', '--val', '1', '--layouts', 'coco']
+    options = ['--size', '32', '--train', '2', '--val', '1', '--test', '1', '--layouts', 'coco']
     assert main([str(tmp_path / 'new'), *options]) == 0
-    assert 'Wrote 2 + 1 images of 32x32 pixels to' in capsys.readouterr().out
+    assert 'Wrote 2 + 1 + 1 images of 32x32 pixels to' in capsys.readouterr().out
     assert main([str(tmp_path / 'new'), *options]) == 0
-    assert 'Already there: 2 + 1 images' in capsys.readouterr().out
+    assert 'Already there: 2 + 1 + 1 images' in capsys.readouterr().out
     assert main([str(tmp_path / 'new'), '--train', '3']) == 1
     assert capsys.readouterr().err.startswith("error: folder '")

@@ -7,4 +7,4 @@ Needs:   python tools/make_shapes.py data/shapes
 _base_ = ['./_base_/mask-rcnn_small.py', './_base_/shapes.py']
 
 val_evaluator = dict(metric=['bbox', 'segm'])
-test_evaluator = val_evaluator
+test_evaluator = dict(metric=['bbox', 'segm'])

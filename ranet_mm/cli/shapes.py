@@ -10,7 +10,7 @@ from . import common
 
 NUMBERS = dict(
     size='side of an image in pixels', train='training images', val='validation images',
-    objects='most shapes in an image', seed='of the random generators',
+    test='test images', objects='most shapes in an image', seed='of the random generators',
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def shapes(args: argparse.Namespace) -> None:
     cfg = ShapesCfg(**{f.name: getattr(args, f.name) for f in fields(ShapesCfg)})
     written = make(args.folder, cfg, args.layouts)
     print(
-        f'{"Wrote" if written else "Already there:"} {cfg.train} + {cfg.val} images of {cfg.size}x{cfg.size} pixels '
+        f'{"Wrote" if written else "Already there:"} {cfg.train} + {cfg.val} + {cfg.test} images of {cfg.size}x{cfg.size} pixels '
         f'{"to" if written else "in"} {args.folder}/: {", ".join(args.layouts)}'
     )
 

@@ -25,6 +25,8 @@ train_dataloader = dict(dataset=dict(**layout, ann_file='VOC2012/ImageSets/Main/
 val_dataloader = dict(
     dataset=dict(**layout, ann_file='VOC2012/ImageSets/Main/val.txt', test_mode=True, pipeline=test_pipeline)
 )
-test_dataloader = val_dataloader
+test_dataloader = dict(
+    dataset=dict(**layout, ann_file='VOC2012/ImageSets/Main/test.txt', test_mode=True, pipeline=test_pipeline)
+)
 val_evaluator = dict(_delete_=True, type='VOCMetric', metric='mAP', eval_mode='area')
 test_evaluator = val_evaluator

@@ -8,4 +8,4 @@ layout = dict(
 )
 train_dataloader = dict(dataset=dict(**layout, ann_file='ImageSets/Segmentation/train.txt'))
 val_dataloader = dict(dataset=dict(**layout, ann_file='ImageSets/Segmentation/val.txt'))
-test_dataloader = val_dataloader
+test_dataloader = dict(dataset=dict(**layout, ann_file='ImageSets/Segmentation/test.txt'))
