@@ -170,7 +170,7 @@ def _coco_annotation(number: int, image: int, instance: Instance) -> dict[str, A
 
 
 def write_ade(folder: Path, split: str, found: Sequence[Sample]) -> None:
-    """`images/{training,validation,test}/*.jpg`, `annotations/.../*.png`; there 1 is background, 2 a circle and so on."""
+    """`{images,annotations}/{training,validation,test}/*`; in the masks 1 is background, 2 a circle and so on."""
     name = dict(train='training', val='validation').get(split, split)
     for sample in found:
         _save(folder / 'images' / name / f'{sample.stem}.jpg', sample.image)

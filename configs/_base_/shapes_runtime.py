@@ -18,6 +18,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=38),  # one epoch
     dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True),
 ]
-train_cfg = dict(type='ranet_mm.ResumableTrainLoop', max_epochs=16, val_interval=1)
+train_cfg = dict(type='ranet_mm.ResumableTrainLoop', max_epochs=20, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

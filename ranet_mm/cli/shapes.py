@@ -33,10 +33,9 @@ def shapes(args: argparse.Namespace) -> None:
 
     cfg = ShapesCfg(**{f.name: getattr(args, f.name) for f in fields(ShapesCfg)})
     written = make(args.folder, cfg, args.layouts)
-    print(
-        f'{"Wrote" if written else "Already there:"} {cfg.train} + {cfg.val} + {cfg.test} images of {cfg.size}x{cfg.size} pixels '
-        f'{"to" if written else "in"} {args.folder}/: {", ".join(args.layouts)}'
-    )
+    what = f'{cfg.train} + {cfg.val} + {cfg.test} images of {cfg.size}x{cfg.size} pixels'
+    start, preposition = ('Wrote', 'to') if written else ('Already there:', 'in')
+    print(f'{start} {what} {preposition} {args.folder}/: {", ".join(args.layouts)}')
 
 
 main = common.entry(shapes, parse_args)
