@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,9 +45,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--json', metavar='FILE', help='write every turn to this file too')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args(argv)
-    for option in ('batch_size', 'rounds', 'seconds'):
-        if not getattr(args, option) > 0:
-            parser.error(f'--{option.replace("_", "-")} {getattr(args, option)} is not allowed: it must be above 0')
+    common.require_positive(parser, args, 'batch_size', 'size', 'rounds', 'seconds')
     return args
 
 
@@ -161,7 +160,10 @@ def peak_memory(step: Callable[[], None], device: torch.device, kept: int) -> fl
         return (torch.cuda.max_memory_allocated(device) - before + kept) / MIB
     if device.type != 'cpu':
         return None
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # it would look for a GPU, and report that there is none
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
+    ) as profile:
         step()
     return (highest(allocations(profile)) + kept) / MIB
 

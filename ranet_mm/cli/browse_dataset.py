@@ -27,9 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--number', type=int, default=40, metavar='N', help='images to draw')
     parser.add_argument('--columns', type=int, default=8, metavar='N', help='images in a row')
     args = common.parse(parser, argv)
-    for option in ('number', 'columns'):
-        if getattr(args, option) < 1:
-            parser.error(f'--{option} {getattr(args, option)} is not allowed: it must be 1 or more')
+    common.require_positive(parser, args, 'number', 'columns')
     return args
 
 

@@ -154,6 +154,11 @@ def _normalization(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {k: [v / BYTE for v in preprocessor[k]] for k in ('mean', 'std') if preprocessor.get(k)}
 
 
+def tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with tuples in place of lists, which JSON made of them."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+
+
 def build(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
     """The timm model with its weights, in evaluation mode.
 
@@ -170,7 +175,7 @@ def build(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
     model = timm.create_model(
         about['architecture'],
         num_classes=cfg.get('num_classes', 0),
-        pretrained_cfg_overlay={k: tuple(v) if isinstance(v, list) else v for k, v in cfg.items()},
+        pretrained_cfg_overlay=tuples(cfg),
         **about['model_args'],
     )
     model.load_state_dict(fitting(state, model))

@@ -115,6 +115,14 @@ def parse(parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def require_positive(parser: Parser, args: argparse.Namespace, *options: str) -> None:
+    """Refuse a number that is given and is not above 0."""
+    for option in options:
+        value = getattr(args, option)
+        if value is not None and not value > 0:
+            parser.error(f'--{option.replace("_", "-")} {value} is not allowed: it must be above 0')
+
+
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
     """`['p=2', 'attention=channel', 'modules=(1,1,2)']` as a mapping; values are Python literals or plain words.
 

@@ -29,9 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--device', default='cpu', help='where to compute, as in cuda')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args(argv)
-    for option in ('topk', 'batch_size'):
-        if getattr(args, option) < 1:
-            parser.error(f'--{option.replace("_", "-")} {getattr(args, option)} is not allowed: it must be 1 or more')
+    common.require_positive(parser, args, 'topk', 'batch_size')
     if not args.model and not args.checkpoint:
         args.model = shipped[0]
     return args

@@ -103,11 +103,12 @@ def write(name: str, contents: Mapping[str, bytes]) -> dict[str, Path]:
 
 
 def loading(about: Mapping[str, Any], path: Path) -> str:
-    """The Python call that creates the model with these weights."""
-    cfg = about['pretrained_cfg']
-    overlay = {'file': str(path), **{k: tuple(cfg[k]) for k in ('mean', 'std', 'label_names') if k in cfg}}
-    options = {'num_classes': cfg.get('num_classes', 0), **about['model_args']}
-    given = ''.join(f', {key}={value!r}' for key, value in options.items())
+    """The Python call that creates the model with these weights.
+
+    `num_classes` stands among the weights' own fields: timm replaces the classifier of weights with another number.
+    """
+    overlay = {'file': str(path), **checkpoints.tuples(about['pretrained_cfg'])}
+    given = ''.join(f', {key}={value!r}' for key, value in about['model_args'].items())
     return f'timm.create_model({about["architecture"]!r}{given}, pretrained=True, pretrained_cfg_overlay={overlay})'
 
 

@@ -30,9 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for path in args.out:
         if path.suffix not in ENDINGS:
             parser.error(f'--out {str(path)!r} is not allowed: it must end in one of {", ".join(ENDINGS)}')
-    for option in ('images', 'processes'):
-        if getattr(args, option) is not None and getattr(args, option) < 1:
-            parser.error(f'--{option} {getattr(args, option)} is not allowed: it must be 1 or more')
+    common.require_positive(parser, args, 'images', 'processes')
     return args
 
 
