@@ -92,8 +92,9 @@ def summary(folder: Path) -> str:
         return where
     run = json.loads(record.read_text())
     last = run['curve'][-1]
-    validation = {k: v for k, v in last.items() if k not in ('epoch', 'loss', 'lr', 'seconds')}
-    parts = [f'epoch {last["epoch"]}', f'loss {last["loss"]:.4f}']
+    validation = {k: v for k, v in last.items() if k not in ('epoch', 'iteration', 'loss', 'lr', 'seconds')}
+    unit = 'epoch' if 'epoch' in last else 'iteration'
+    parts = [f'{unit} {last[unit]}', f'loss {last["loss"]:.4f}']
     parts += [f'{of} {scores(m)}' for of, m in (('validation', validation), ('test', run.get('test'))) if m]
     return (
         f'Trained {run["name"]}: {", ".join(parts)}, {run["seconds"]:.0f} s at '

@@ -47,7 +47,8 @@ def read_config(path: str | Path) -> Config:
         ) from error
     if cfg.get('default_scope') == 'mmdet' and find_spec(OPS) is None:
         raise ModuleNotFoundError(
-            f"config file {str(path)!r} needs mmcv's compiled operators, which are not installed: run tools/install_ops.sh"
+            f"config file {str(path)!r} needs mmcv's compiled operators, which are not installed: "
+            'run tools/install_ops.sh'
         )
     return cfg
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -101,7 +101,7 @@ class ProgressHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        title = f'epoch {runner.epoch + 1}/{runner.max_epochs}'
+        title = f'epoch {runner.epoch + 1}/{runner.max_epochs}' if by_epoch(runner) else 'iteration'
         self._update(runner, title, runner.iter + 1, runner.max_iters, 'train', data_batch)
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
@@ -112,9 +112,11 @@ class ProgressHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         self.scores = scores(metrics or {})
-        if self.display is not None and runner.epoch:  # not in an evaluation without training
-            loss = runner.message_hub.get_scalar('train/loss').mean(len(runner.train_dataloader))
-            self.display.line(f'epoch {runner.epoch}/{runner.max_epochs}  loss {loss:.3f}  {self.scores}')
+        if self.display is not None and runner.iter:  # not in an evaluation without training
+            loss = runner.message_hub.get_scalar('train/loss').mean(stretch(runner))
+            epochs = f'epoch {runner.epoch}/{runner.max_epochs}'
+            done = epochs if by_epoch(runner) else f'iteration {runner.iter}/{runner.max_iters}'
+            self.display.line(f'{done}  loss {loss:.3f}  {self.scores}')
 
     def after_run(self, runner: Runner) -> None:
         self.close()
@@ -138,6 +140,16 @@ class ProgressHook(Hook):
             speed = len(batch['inputs']) * get_world_size() / max(hub.get_scalar(f'{mode}/time').mean(20), 1e-9)
             parts += [images_per_second(speed), f'{clock(hub.get_info("eta", 0))} left']
         return '  '.join(filter(None, parts))
+
+
+def by_epoch(runner: Runner) -> bool:
+    """Whether training counts epochs; mmseg's schedules count iterations."""
+    return isinstance(runner.train_loop, EpochBasedTrainLoop)
+
+
+def stretch(runner: Runner) -> int:
+    """Iterations whose losses make one point of the curve: an epoch's, or those between two validations."""
+    return len(runner.train_dataloader) if by_epoch(runner) else runner.train_loop.val_interval
 
 
 def scores(metrics: Mapping[str, float]) -> str:

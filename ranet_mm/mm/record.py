@@ -24,7 +24,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
-from .progress import run_name, shown
+from .progress import by_epoch, run_name, shown, stretch
 
 PACKAGES = (
     'torch', 'torchvision', 'timm', 'numpy', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmsegmentation',
@@ -94,15 +94,20 @@ class RecordHook(Hook):
         self.train_seconds += runner.message_hub.get_scalar('train/time').current()
 
     def after_train_epoch(self, runner: Runner) -> None:
+        if by_epoch(runner):
+            self._add_point(runner, epoch=runner.epoch + 1)
+            self._write(runner.iter)
+
+    def _add_point(self, runner: Runner, **when: int) -> None:
         hub = runner.message_hub
-        loss = torch.tensor(hub.get_scalar('train/loss').mean(len(runner.train_dataloader)), dtype=torch.double)
+        loss = torch.tensor(hub.get_scalar('train/loss').mean(stretch(runner)), dtype=torch.double)
         all_reduce(loss, 'mean')  # each process knows the loss of its own images alone
         lr = hub.get_scalar('train/lr').current()
-        point = dict(epoch=runner.epoch + 1, loss=_rounded(loss), lr=_rounded(lr))
-        self.record['curve'].append(point)
-        self._write(runner.iter)
+        self.record['curve'].append(dict(**when, loss=_rounded(loss), lr=_rounded(lr)))
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
+        if self.record and not by_epoch(runner):
+            self._add_point(runner, iteration=runner.iter)
         if self.record.get('curve'):
             self.record['curve'][-1].update(_numbers(metrics))
             self._write(runner.iter)
