@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,17 @@ def test_inferencer_sees_the_colours_that_the_network_was_trained_on(name, image
 
 def test_inference_model_picks_the_inferencer(image):
     assert mmpretrain.inference_model('att56_cifar10', str(image))['pred_class'] in shipped_classes()
+
+
+def test_the_examples_of_the_page_run(image):
+    """Each block of `docs/openmmlab.md` in turn, in one namespace."""
+    image.rename(image.with_name('image.png'))
+    scope = {}
+    for block in re.findall(r'```python\n(.*?)```', (ROOT / 'docs/openmmlab.md').read_text(), re.DOTALL):
+        if not block.startswith(('model = dict', 'optim_wrapper = ')):  # parts of configs
+            exec(block, scope)
+    assert (scope['model'].backbone.in_chans, scope['model'].head.num_classes) == (1, 3)
+    assert scope['backbone'].stem.conv.in_channels == 4
 
 
 def shipped_classes():
