@@ -33,6 +33,7 @@ from ranet_mm.mm.device_data import (
     trivial,
 )
 from ranet_mm.mm.device_data.draws import Draws, mix
+from ranet_mm.mm.device_data.preprocessor import resized
 from ranet_mm.mm.record import data_digest
 
 ROOT = Path(__file__).parents[1]
@@ -319,6 +320,12 @@ class TestEvaluation:
             out = made(batch, training)
             assert out['inputs'].shape == (16, 3, size, size)
         assert preprocessor()(batch)['inputs'].equal(made(batch)['inputs'])
+
+    @pytest.mark.parametrize('side', [16, 24])
+    def test_resized_as_on_the_ordinary_path(self, side):
+        images = noise_images(8)
+        expected = torch.nn.functional.interpolate(images, size=(side, side), mode='bilinear', antialias=True)
+        assert (resized(images, side) - expected.float()).abs().max() <= 1  # of 255: uint8 is computed in whole numbers
 
 
 class TestMixing:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -165,4 +166,10 @@ def inside(size: int, start: Tensor, length: Tensor) -> Tensor:
 
 def filling(images: Tensor, color: Color) -> Tensor:
     """A colour, of which uint8 images drop the decimals, as (1 or C, 1, 1)."""
-    return torch.tensor(color, device=images.device).to(images.dtype).view(-1, 1, 1)
+    return constant(tuple(color) if isinstance(color, Sequence) else (color,), images.dtype, images.device)
+
+
+@cache
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(C, 1, 1), copied to the device once: a copy waits for whatever the device still has to do."""
+    return torch.tensor(values).to(dtype).view(-1, 1, 1).to(device)

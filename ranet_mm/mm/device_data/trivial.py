@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -43,6 +44,7 @@ class TrivialAugmentWide(Transform):
         return blended(images, change, strength)
 
 
+@cache
 def strengths(device: torch.device) -> Tensor:
     """The strength of each change at each level, (14, 31) float64 of values that float32 holds."""
     wide, bits = torch.linspace(0.0, 0.99, BINS), 8 - (torch.arange(BINS) / ((BINS - 1) / 6)).round()
