@@ -119,6 +119,11 @@ class TestGrid:
             'sizes=[1,[2,3]]', 'on=True', 'off=None', 'randomness.seed=0',
         ]  # fmt: skip
 
+    def test_outside_a_checkout_the_installed_command_trains(self):
+        Path('tools/train.py').unlink()
+        (cell,) = grid.collect([write()])
+        assert cell.arguments(Path('runs'))[:5] == ['-m', 'ranet', 'train', 'net.py', '--work-dir']
+
     def test_only(self):
         path = write(seeds=[0, 1], axes=dict(p={'1': {}, '2': dict(p=2)}, t={'x': {}, 'y': dict(t=3)}))
         chosen = grid.collect([path], ['p=1', 't=x', 't=y', 'seed=1'])

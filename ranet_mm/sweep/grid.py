@@ -55,7 +55,8 @@ class Cell:
         """The command line of the run, without the interpreter; it goes on from what the work dir holds."""
         options = [f'{k}={_shown(v)}' for k, v in self.options.items()]
         options.append(f'randomness.seed={self.seed}')
-        return [TRAIN, self.config, '--work-dir', str(work_dir), '--resume', '--cfg-options', *options]
+        program = [TRAIN] if Path(TRAIN).is_file() else ['-m', 'ranet', 'train']  # outside a checkout
+        return [*program, self.config, '--work-dir', str(work_dir), '--resume', '--cfg-options', *options]
 
 
 @dataclass(frozen=True)
