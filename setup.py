@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 
-MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision>=0.22', 'rich']
+MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision>=0.22', 'matplotlib', 'rich']
 EXPORT = ['onnxscript', 'onnxruntime', 'scikit-learn>=1.5']
 EXTRAS = {
     'timm': ['timm>=1.0.25', 'safetensors'],
@@ -64,7 +64,8 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.10',
     packages=find_packages(include=['ranet_mm', 'ranet_mm.*']),
-    entry_points={'console_scripts': ['ranet = ranet_mm.cli.main:main']},
+    py_modules=['ranet'],  # the console command, outside the package, whose import brings torch
+    entry_points={'console_scripts': ['ranet = ranet:main']},
     package_data={'ranet_mm': ['weights/*.safetensors', 'weights/*.json', 'weights/*.md']},
     include_package_data=False,
     install_requires=['torch>=2.7'],
