@@ -311,6 +311,8 @@ class TestEvaluation:
             assert (a.sample_idx, a.img_path) == (b.sample_idx, b.img_path)
         through = ours(default_collate([same[0][i] for i in (3, 11, 0)]))
         assert torch.equal(through['inputs'], expected['inputs'])
+        with pytest.raises(ValueError, match='size is not allowed without'):
+            preprocessor(size=16)(default_collate([same[0][0]]), training=True)
 
     def test_mixing_and_resizing_are_for_training(self):
         data = device_data(dict(type='ranet_mm.Digits', split='test', pipeline=[PACK]))

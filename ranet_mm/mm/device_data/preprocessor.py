@@ -35,7 +35,8 @@ class DevicePreprocessor(ClsDataPreprocessor):
         **kwargs: `mean`, `std`, `to_rgb`, `num_classes`, `to_onehot` and the others of `ClsDataPreprocessor`.
 
     Raises:
-        ValueError: Mixing has no `num_classes`, or a batch to be changed at random does not tell its epoch.
+        ValueError: Mixing has no `num_classes`, a batch to be changed at random does not tell its epoch, or one to be
+            resized is not of a `DeviceDataset`.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class DevicePreprocessor(ClsDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         """A batch of indices -> `inputs` (B, C, H, W) float32 and `data_samples`, both on the device."""
         if 'store' not in data:
+            if training and self.size:
+                raise ValueError("size is not allowed without a train_dataloader of type='ranet_mm.DeviceDataset'")
             return super().forward(data, training)
         dataset = STORES[int(data['store'][0])]
         index, key = self._tensor(data['inputs']), [self._tensor(data[name]) for name in KEY if name in data]
