@@ -22,6 +22,7 @@ COMMANDS = {
     'export': ('export', 'write ONNX, TorchScript or torch.export, and check the file'),
     'complexity': ('complexity', 'count parameters, multiply-adds, activations and depth'),
     'benchmark': ('benchmark', 'measure images/s and peak memory, models side by side'),
+    'data-speed': ('data_speed', 'measure what the data of a config cost, ordinary and on the device'),
     'print-config': ('print_config', 'print a config as it runs'),
     'browse-dataset': ('browse_dataset', 'draw what the network sees in training'),
     'vis-scheduler': ('vis_scheduler', 'learning rate and momentum of every iteration'),
