@@ -22,7 +22,12 @@ from ..registry import HOOKS
 
 LIBRARIES = dict(mmdet='onedl-mmdetection', mmseg='onedl-mmsegmentation')
 OPS = 'mmcv._ext'  # compiled; a release of mmcv without it is a plain Python wheel
-CHATTER = ('Default ``avg_non_ignore``', 'The draw is False', '`reduce_zero_label` will be deprecated')
+CHATTER = (
+    'Default ``avg_non_ignore``',
+    'The draw is False',
+    '`reduce_zero_label` will be deprecated',
+    'faster_coco_eval is not installed',
+)
 
 
 def read_config(path: str | Path) -> Config:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import torch
+from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
@@ -19,6 +21,17 @@ from .checkpoint import use_safe_reader
 from .progress import ProgressHook
 
 use_safe_reader()
+
+
+def _silent(function: Callable) -> Callable:
+    """Off the console with what libraries print whatever the level: where weights lie, how COCO's files are read."""
+
+    @functools.wraps(function)
+    def quiet(*args: Any, **kwargs: Any) -> Any:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return function(*args, **kwargs)
+
+    return quiet
 
 
 @RUNNERS.register_module()
@@ -59,9 +72,16 @@ class Runner(MMEngineRunner):
                 if isinstance(hook, ProgressHook):
                     hook.close()
 
-    def load_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
-        with contextlib.redirect_stdout(io.StringIO()):  # MMEngine prints where it loads from, whatever the level
-            return super().load_checkpoint(*args, **kwargs)
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        built = super().build_evaluator(evaluator)
+        built.evaluate = _silent(built.evaluate)
+        return built
+
+    load_checkpoint = _silent(MMEngineRunner.load_checkpoint)
+    build_train_loop = _silent(MMEngineRunner.build_train_loop)
+    build_val_loop = _silent(MMEngineRunner.build_val_loop)
+    build_test_loop = _silent(MMEngineRunner.build_test_loop)
+    _init_model_weights = _silent(MMEngineRunner._init_model_weights)
 
     def dump_config(self) -> None:
         """MMEngine calls this before anything is checked."""
