@@ -149,7 +149,9 @@ class CheckpointGuardHook(Hook):
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        ours = unwrapped(runner.model).state_dict()
+        ours = own_weights(runner.model)
+        if not ours:
+            return
         theirs = checkpoint['state_dict'] = classifier_keys(checkpoint.get('state_dict', checkpoint), ours)
         fine_tuning = runner._train_loop is not None and not runner._resume
         if fine_tuning:
@@ -172,6 +174,14 @@ class CheckpointGuardHook(Hook):
                 f'{key} is trained anew: the checkpoint has {tuple(theirs.pop(key).shape)}, '
                 f'the model {tuple(ours[key].shape)}'
             )
+
+
+def own_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The model's weights; where each process holds a part of them, the first process gets all and the others none."""
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    sharded = isinstance(model, FullyShardedDataParallel)
+    return model.state_dict() if sharded else unwrapped(model).state_dict()
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
