@@ -2,6 +2,7 @@
 
 Command: python tools/train.py configs/detection/faster-rcnn_att56_shapes.py
 Needs:   python tools/make_shapes.py data/shapes
+Cost:    20 epochs of 300 images; 8.4 M parameters; backbone: 131 M multiply-adds at 64x64.
 """
 
 _base_ = ['./_base_/faster-rcnn_small.py', './_base_/shapes.py']

@@ -2,6 +2,7 @@
 
 Command: python tools/train.py configs/segmentation/deeplabv3plus_att56_shapes-voc.py
 Needs:   python tools/make_shapes.py data/shapes
+Cost:    20 epochs of 300 images; 7.9 M parameters; backbone: 475 M multiply-adds at 64x64.
 """
 
 _base_ = ['./_base_/deeplabv3plus_small.py', './_base_/shapes_voc.py']

@@ -188,6 +188,10 @@ def data_digest(dataset: Any) -> dict[str, Any]:
 
 def _identity(sample: Mapping, root: str, with_content: bool) -> Iterator[bytes]:
     yield repr(sample.get('gt_label')).encode()
+    if 'instances' in sample:  # boxes and masks of single objects
+        yield repr(sample['instances']).encode()
+    if sample.get('seg_map_path'):
+        yield Path(sample['seg_map_path']).read_bytes()
     path = sample.get('img_path')
     if path is None:
         yield np.ascontiguousarray(sample.get('img', ())).tobytes()
