@@ -166,7 +166,10 @@ def test_train_resume_and_test(shapes, monkeypatch, capsys, tmp_path):
     assert [point['epoch'] for point in record['curve']] == [1, 2]
     assert all(0 <= point['mIoU'] <= 100 for point in record['curve'])
     assert 0 <= record['test']['mIoU'] <= 100
-    assert run(test, config, work_dir / 'epoch_2.pth', '--work-dir', tmp_path / 'test', *options) == 0
+    pictures = tmp_path / 'pictures'
+    more = ['--work-dir', tmp_path / 'test', '--show-dir', pictures]
+    assert run(test, config, work_dir / 'epoch_2.pth', *more, *options) == 0
+    assert len([*pictures.glob('*.png')]) == 2
     assert f'mIoU {record["test"]["mIoU"]:.2f}' in capsys.readouterr().out
 
 

@@ -49,6 +49,7 @@ def configure(args: argparse.Namespace) -> Config:
         ValueError: The checkpoint cannot be read, or the config has nothing to test on.
     """
     from ..mm.checkpoint import check_loadable
+    from ..mm.dense import draw_predictions
 
     cfg = common.load_config(args)
     if not cfg.get('test_dataloader'):
@@ -58,9 +59,7 @@ def configure(args: argparse.Namespace) -> Config:
     if args.amp:
         cfg.test_cfg.fp16 = fast_in_half()
     if args.show_dir:
-        cfg.default_hooks.visualization = dict(
-            type='VisualizationHook', enable=True, out_dir=args.show_dir, interval=args.interval
-        )
+        draw_predictions(cfg, args.show_dir, args.interval)
     if args.tta:
         add_tta(cfg)
     return cfg

@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,21 @@ def read_config(path: str | Path) -> Config:
             MODULE2PACKAGE[module] = module
     for text in CHATTER:
         warnings.filterwarnings('ignore', category=UserWarning, message=re.escape(text))
+    cfg = _from_file(path)
+    scope = cfg.get('default_scope')
+    if scope == 'mmdet' and find_spec(OPS) is None:
+        raise ModuleNotFoundError(
+            f"config file {str(path)!r} needs mmcv's compiled operators, which are not installed: "
+            'run tools/install_ops.sh'
+        )
+    if scope in LIBRARIES and find_spec(scope) is not None:
+        import_module(f'{scope}.datasets')  # prints what it could not import; here the caller can hold it back
+    return cfg
+
+
+def _from_file(path: str | Path) -> Config:
     try:
-        cfg = Config.fromfile(path)
+        return Config.fromfile(path)
     except ModuleNotFoundError as error:
         missing = {v: k for k, v in MODULE2PACKAGE.items()}.get(str(error).split(' ')[0])
         if missing not in LIBRARIES:
@@ -50,12 +64,20 @@ def read_config(path: str | Path) -> Config:
         raise ModuleNotFoundError(
             f'config file {str(path)!r} needs {missing}, which is not installed: pip install {LIBRARIES[missing]}'
         ) from error
-    if cfg.get('default_scope') == 'mmdet' and find_spec(OPS) is None:
-        raise ModuleNotFoundError(
-            f"config file {str(path)!r} needs mmcv's compiled operators, which are not installed: "
-            'run tools/install_ops.sh'
-        )
-    return cfg
+
+
+def draw_predictions(cfg: Config, folder: str, interval: int) -> None:
+    """Have a test write its images with their predictions; each library's hook takes other arguments."""
+    scope = cfg.get('default_scope', 'mmpretrain')
+    if scope == 'mmdet':
+        target = str(Path(folder).absolute())  # otherwise it lands below the work dir
+        hook = dict(type='DetVisualizationHook', draw=True, interval=interval, test_out_dir=target)
+    elif scope == 'mmseg':
+        hook = dict(type='SegVisualizationHook', draw=True, interval=interval)
+        cfg.visualizer.vis_backends = [dict(type='LocalVisBackend', save_dir=folder, img_save_dir='.')]
+    else:
+        hook = dict(type='VisualizationHook', enable=True, out_dir=folder, interval=interval)
+    cfg.default_hooks.visualization = hook
 
 
 @HOOKS.register_module()
