@@ -4,7 +4,7 @@ backbone = dict(
     type='ranet_mm.ResidualAttentionNet',
     arch='attention56',
     out_indices=(0, 1, 2, 3),
-    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/att56_in1k_modern/epoch_300.pth', prefix='backbone.'),
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/att56_in1k_modern/epoch_300.pth'),
 )
 custom_hooks = [
     dict(type='ranet_mm.ChannelsLastHook'),

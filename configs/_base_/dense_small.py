@@ -8,5 +8,5 @@ backbone = dict(
     post_stride=2,
     zero_init_last=True,
     out_indices=(0, 1, 2, 3),
-    init_cfg=dict(type='Pretrained', checkpoint='ranet_mm://attention56_cifar.cifar10', prefix='backbone.'),
+    init_cfg=dict(type='Pretrained', checkpoint='ranet_mm://attention56_cifar.cifar10'),
 )
