@@ -155,7 +155,9 @@ class TestRuns:
     def test_records_are_published_with_their_options_and_then_skipped(self, capsys):
         path = write(options=dict(a=1), seeds=[0, 1])
         assert sweep.main([path, '--threads', '3']) == 0
-        assert '2 of 2 cells done, 0 failed, 0 left' in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert '[2/2] done    study/grid seed=1: validation 50.00 in ' in out
+        assert '2 of 2 cells done, 0 failed, 0 left' in out
         assert len(recorded()) == 2
         assert all(r['sweep'] == dict(options=dict(a=1), jobs=1) and r['threads'] == '3' for r in recorded().values())
         shutil.rmtree('work_dirs')
@@ -284,6 +286,7 @@ def test_committed_sweeps_are_runs_that_can_start(study, monkeypatch):
         cfg = configured(cell)
         others = [o for o in cell.options if not o.startswith('model.backbone.')]  # building tells these
         assert all(has(plain(cell.config), o) for o in others), cell.title
+        assert '_delete_' not in json.dumps(cfg.to_dict()), cell.title  # it means nothing in a list
         assert features(cfg.model.backbone) == cfg.model.head.in_channels, cell.title
 
 

@@ -114,6 +114,13 @@ def _locked(lock: TextIO) -> bool:
     return True
 
 
+def scores(record: Mapping[str, Any]) -> str:
+    """The last accuracies of a record, as `validation 91.20, test 90.80`."""
+    found = dict(validation=record['curve'][-1], test=record.get('test', {}))
+    metric = 'accuracy/top1'
+    return ', '.join(f'{name} {values[metric]:.2f}' for name, values in found.items() if metric in values)
+
+
 class Pool:
     """Runs cells in their order until all are done, the time is over, or a signal comes.
 
@@ -194,8 +201,7 @@ class Pool:
             self._end(run.cell, 'failed', f'{error}; see {run.log}')
             return
         self.finished_seconds.append(run.seconds)
-        scores = (f'{k.rpartition("/")[2]} {v:.2f}' for k, v in record['curve'][-1].items() if k.startswith('accuracy'))
-        self._end(run.cell, 'done', f'{", ".join(scores)} in {run.seconds:.0f} s')
+        self._end(run.cell, 'done', f'{scores(record)} in {run.seconds:.0f} s')
 
     def _end(self, cell: Cell, outcome: str, text: str) -> None:
         self.outcomes[outcome] += 1

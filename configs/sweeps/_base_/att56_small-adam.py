@@ -8,4 +8,4 @@ Cost:    about a minute on one CPU core.
 _base_ = './att56_small.py'
 
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adam', lr=1e-3))
-param_scheduler = [dict(_delete_=True, type='MultiStepLR', milestones=[1000], gamma=0.1)]
+param_scheduler = [dict(type='MultiStepLR', milestones=[1000], gamma=0.1)]
