@@ -53,6 +53,10 @@ default_hooks = dict(
     _delete_=True, checkpoint=dict(type='CheckpointHook', interval=1), signal=dict(type='SignalHook')
 )
 """
+FSDP = """
+runner_type = 'FlexibleRunner'
+strategy = dict(type='ranet_mm.FSDPStrategy')
+"""
 # Double precision tells rounding from mistakes. The second process alone gets a signal during its n-th step.
 SIGNAL_HOOK = """
 import os, signal
@@ -156,9 +160,8 @@ class TestTwoProcesses:
         done = start('dist_test.sh', path, 'two/epoch_2.pth', 2, '--dump', 'two.pkl', PORT='29542')
         assert done.returncode == 0, done.stderr
         assert test.main([path, 'two/epoch_2.pth', '--dump', 'one.pkl']) == 0
-        assert (
-            capsys.readouterr().out.split(' s at ')[0].split()[-5:-1] == done.stdout.split(' s at ')[0].split()[-5:-1]
-        )
+        scores = re.compile(r'accuracy [\d.]+ on 11 images')
+        assert scores.search(capsys.readouterr().out)[0] == scores.search(done.stdout)[0]
         one, other = (pickle.loads(Path(name).read_bytes()) for name in ('one.pkl', 'two.pkl'))
         assert [s['img_path'] for s in other] == [s['img_path'] for s in one]
         assert len({s['img_path'] for s in other}) == len(other) == 11
@@ -192,6 +195,19 @@ class TestTwoProcesses:
         assert not any(option.startswith('--gres') for option in options)
         assert record('slurm')['processes'] == 2
         assert_same_weights('slurm/epoch_2.pth', 'two/epoch_2.pth', rtol=0, atol=0)
+
+    def test_fully_sharded(self, folder, two):
+        """Equal to replicas, resumed too; its checkpoints are of the whole model, for one process as well."""
+        path = config(2, FSDP)
+        argv = ['dist_train.sh', path, 2, '--work-dir', 'sharded']
+        done = start(*argv, PORT='29546')
+        assert done.returncode == 0, done.stderr
+        assert_same_weights('sharded/epoch_2.pth', 'two/epoch_2.pth', rtol=0, atol=1e-12)
+        Path('sharded/epoch_2.pth').rename('uninterrupted.pth')
+        done = start(*argv, '--resume', 'sharded/epoch_1.pth', PORT='29547')
+        assert done.returncode == 0, done.stderr
+        assert_same_weights('sharded/epoch_2.pth', 'uninterrupted.pth', rtol=0, atol=0)
+        assert test.main([config(2), 'sharded/epoch_2.pth']) == 0
 
     def test_another_number_of_processes_cannot_go_on(self, folder, two, capsys):
         assert train.main([config(2), '--work-dir', 'two', '--resume', 'two/epoch_1.pth']) == 1
