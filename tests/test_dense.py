@@ -147,6 +147,24 @@ def test_training_step(name, shapes, monkeypatch):
         assert found[0].pred_instances.bboxes.shape[1] == 4
 
 
+@pytest.mark.parametrize(
+    ('name', 'changed'),
+    [
+        pytest.param(*p.values, changed, marks=p.marks, id=p.id)
+        for p in params({n: SMALL[n] for n in ('retinanet_att56_shapes', 'mask-rcnn_att56_shapes')})
+        for changed in ['retinanet' in p.id]
+    ],
+)
+def test_memory_order_is_kept_from_operators_that_ignore_it(name, changed):
+    cfg = narrow(name)
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    dense.to_channels_last(model)
+    kernel = next(m for m in model.backbone.modules() if getattr(m, 'kernel_size', None) == (3, 3)).weight
+    assert kernel.is_contiguous(memory_format=torch.channels_last) == changed
+    assert kernel.is_contiguous() != changed
+
+
 def run(command, *args):
     """A program's exit code."""
     return command.main([str(a) for a in args])

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.hooks import Hook
@@ -64,6 +65,16 @@ def _from_file(path: str | Path) -> Config:
         raise ModuleNotFoundError(
             f'config file {str(path)!r} needs {missing}, which is not installed: pip install {LIBRARIES[missing]}'
         ) from error
+
+
+def to_channels_last(model: nn.Module) -> None:
+    """Put convolution weights, and with them every map, into the memory order N, H, W, C.
+
+    mmcv's compiled layers, RoIAlign among them, take any map for N, C, H, W and compute nonsense without a word; a model
+    that has one is left as it is.
+    """
+    if not any(type(module).__module__.startswith('mmcv.ops') for module in model.modules()):
+        model.to(memory_format=torch.channels_last)
 
 
 def draw_predictions(cfg: Config, folder: str, interval: int) -> None:

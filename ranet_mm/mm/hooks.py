@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from ..registry import HOOKS
 from .checkpoint import CheckpointGuardHook, use_safe_reader
-from .dense import DataGuardHook
+from .dense import DataGuardHook, to_channels_last
 from .final_test import FinalTestHook
 from .interrupt import InterruptHook
 from .progress import ProgressHook
@@ -36,7 +36,7 @@ use_safe_reader()
 
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
-    """Keep convolution weights, and with them every map, in the memory order N, H, W, C.
+    """Keep maps in the memory order N, H, W, C, which convolutions are faster in; see `to_channels_last`.
 
     A model that is wrapped for several processes is left as it is: torch lays out its buckets by the order of the
     weights when it wraps them, and sums wrong gradients after a change. `Runner` changes the order before.
@@ -44,7 +44,7 @@ class ChannelsLastHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         if not is_model_wrapper(runner.model):
-            runner.model.to(memory_format=torch.channels_last)
+            to_channels_last(runner.model)
 
 
 @HOOKS.register_module()

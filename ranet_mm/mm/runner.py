@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-import torch
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner as MMEngineRunner
@@ -18,6 +17,7 @@ from torch import nn
 
 from ..registry import RUNNERS
 from .checkpoint import use_safe_reader
+from .dense import to_channels_last
 from .progress import ProgressHook
 
 use_safe_reader()
@@ -51,7 +51,7 @@ class Runner(MMEngineRunner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         hooks = self.cfg.get('custom_hooks') or ()
         if self.distributed and any(str(hook.get('type')).endswith('ChannelsLastHook') for hook in hooks):
-            model = model.to(memory_format=torch.channels_last)
+            to_channels_last(model)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def train(self) -> nn.Module:
