@@ -70,8 +70,8 @@ def _from_file(path: str | Path) -> Config:
 def to_channels_last(model: nn.Module) -> None:
     """Put convolution weights, and with them every map, into the memory order N, H, W, C.
 
-    mmcv's compiled layers, RoIAlign among them, take any map for N, C, H, W and compute nonsense without a word; a model
-    that has one is left as it is.
+    mmcv's compiled layers, RoIAlign among them, take any map for N, C, H, W and compute nonsense without a word: a
+    model that has one is left as it is.
     """
     if not any(type(module).__module__.startswith('mmcv.ops') for module in model.modules()):
         model.to(memory_format=torch.channels_last)
