@@ -71,6 +71,10 @@ class SignalHook(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.rank == 1 and runner.iter + 1 == int(os.environ.get('SIGNAL_AT', 0)):
             signal.raise_signal(signal.SIGTERM)
+
+    def before_val_epoch(self, runner):
+        if 'KEEP' in os.environ:
+            torch.save(dict(runner.model.module.named_buffers()), f'buffers{runner.rank}.pth')
 """
 # Runs as many tasks as were asked for, with the variables that Slurm sets on one node.
 SRUN = """#!/usr/bin/env bash
@@ -195,6 +199,18 @@ class TestTwoProcesses:
         assert not any(option.startswith('--gres') for option in options)
         assert record('slurm')['processes'] == 2
         assert_same_weights('slurm/epoch_2.pth', 'two/epoch_2.pth', rtol=0, atol=0)
+
+    def test_batch_statistics_are_averaged_before_validation(self, folder):
+        more = "model['backbone'].pop('norm_cfg')\ntrain_cfg['max_epochs'] = 1\n"
+        done = start('dist_train.sh', config(2, more), 2, '--work-dir', 'norm', PORT='29548', KEEP='1')
+        assert done.returncode == 0, done.stderr
+        saved = read_checkpoint('norm/epoch_1.pth')['state_dict']
+        first, second = (torch.load(f'buffers{rank}.pth') for rank in range(2))
+        statistics = first.keys() & saved.keys()
+        assert sum(key.endswith('running_var') for key in statistics) > 30
+        for key in statistics:
+            assert torch.equal(first[key], second[key]), key
+            assert torch.equal(first[key], saved[key]), key
 
     def test_fully_sharded(self, folder, two):
         """Equal to replicas, resumed too; its checkpoints are of the whole model, for one process as well."""

@@ -337,9 +337,8 @@ class TestProcesses:
 
 def tool(name, *argv):
     """Run a tool in a process of its own, without a terminal."""
-    start = [str(ROOT / 'tools' / name)] if name.endswith('.sh') else [sys.executable, str(ROOT / 'tools' / name)]
-    env = {**ENV, 'PATH': f'{Path(sys.executable).parent}:{ENV["PATH"]}', 'PORT': '29531'}
-    return subprocess.run([*start, *argv], capture_output=True, text=True, env=env, check=False)
+    command = [sys.executable, str(ROOT / 'tools' / name), *argv]
+    return subprocess.run(command, capture_output=True, text=True, env=ENV, check=False)
 
 
 def in_terminal(argv):

@@ -9,6 +9,7 @@ default_hooks = dict(
     visualization=dict(type='VisualizationHook', enable=False),
 )
 custom_hooks = [
+    dict(type='SyncBuffersHook'),  # batch statistics of several processes are averaged before they are used or saved
     dict(type='ranet_mm.ChannelsLastHook'),
     dict(type='ranet_mm.CheckpointGuardHook'),
     dict(type='ranet_mm.RecordHook'),
