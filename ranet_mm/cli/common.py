@@ -24,7 +24,10 @@ COMMAND = 'ranet'
 PACKAGE = Path(__file__).parents[1]
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # Names that a config may leave out, besides the arguments of MMEngine's runner.
-OPTIONAL_FIELDS = ('compile', 'custom_imports', 'model_wrapper_cfg', 'runner_type', 'tta_model', 'tta_pipeline')
+OPTIONAL_FIELDS = (
+    'compile', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn',
+    'tta_model', 'tta_pipeline',
+)  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
