@@ -98,6 +98,20 @@ def test_header_gives_command_needs_and_cost(name):
     assert [line.split(':')[0] for line in lines if not line.startswith(' ')] == ['Command', 'Needs', 'Cost']
 
 
+@pytest.mark.parametrize('path', sorted((ROOT / 'results/dense').glob('*.json')), ids=lambda p: p.stem)
+def test_record_reaches_its_mark_and_is_told_in_the_documents(path):
+    run = json.loads(path.read_text())
+    assert run['iteration'] == run['iterations'] and len(run['curve']) == run['epochs']
+    segmentation = 'mIoU' in run['test']
+    tested = run['test']['mIoU'] / 100 if segmentation else run['test']['coco/bbox_mAP_50']
+    assert tested > (0.6 if segmentation else 0.5)
+    page = ROOT / 'docs' / f'{CONFIGS[run["name"]].parent.name}.md'
+    row = next(line for line in page.read_text().splitlines() if f'(../results/dense/{path.name})' in line)
+    validated = run['curve'][-1]['mIoU' if segmentation else 'coco/bbox_mAP_50'] / (100 if segmentation else 1)
+    assert f'| {100 * validated:.1f} | {100 * tested:.1f} |' in row
+    assert f'| {run["cpu_seconds"] / 60:.0f} | [' in row
+
+
 @every_config
 def test_model(name):
     """The backbone fits neck and heads, and heads tell the classes of the data; nothing is computed."""
