@@ -1,6 +1,7 @@
 """A tiny run: 2 x 6 images, a network of 1/8 of the width, seconds on a CPU."""
 
 import itertools
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def _quiet(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE'):
         monkeypatch.delenv(name, raising=False)
+    yield
+    if 'mmengine.registry' in sys.modules:  # a detector's run leaves mmdet as the default scope
+        sys.modules['mmengine.registry'].DefaultScope._instance_dict.clear()
 
 
 def make_images(folder):
