@@ -61,7 +61,7 @@ def test_a_run_goes_through_the_sizes(write_config, tmp_path):
     cfg.work_dir = str(tmp_path)
     runner, sides = Runner.from_cfg(cfg), []
     runner.model.backbone.register_forward_pre_hook(
-        lambda m, args: sides.append(args[0].shape[-1]) if m.training else None
+        lambda net, x: sides.append(x[0].shape[-1]) if net.training else None
     )
     runner.train()
     half = len(sides) // 2
