@@ -10,7 +10,3 @@ train_dataloader = dict(
 val_dataloader = dict(
     num_workers=0, dataset=dict(_delete_=True, type='ranet_mm.DeviceDataset', dataset=_base_.val_dataloader.dataset)
 )
-# What runs on the device.
-strong_pipeline = [
-    t for t in _base_.strong_pipeline if t.type not in ('NumpyToPIL', 'torchvision/TrivialAugmentWide', 'PILToNumpy')
-]

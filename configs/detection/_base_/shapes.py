@@ -21,43 +21,36 @@ test_pipeline = [
     dict(type='Resize', scale=(64, 64), keep_ratio=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
+data = dict(type='CocoDataset', data_root=data_root, metainfo=metainfo)
+evaluation = dict(batch_size=10, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
+
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
+        **data,
         ann_file='annotations/instances_train2017.json',
         data_prefix=dict(img='train2017/'),
-        metainfo=metainfo,
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=10,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    **evaluation,
     dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
+        **data,
         ann_file='annotations/instances_val2017.json',
         data_prefix=dict(img='val2017/'),
-        metainfo=metainfo,
         test_mode=True,
         pipeline=test_pipeline,
     ),
 )
 test_dataloader = dict(
-    batch_size=10,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    **evaluation,
     dataset=dict(
-        type='CocoDataset',
-        data_root=data_root,
+        **data,
         ann_file='annotations/instances_test2017.json',
         data_prefix=dict(img='test2017/'),
-        metainfo=metainfo,
         test_mode=True,
         pipeline=test_pipeline,
     ),

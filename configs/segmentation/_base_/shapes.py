@@ -21,43 +21,31 @@ test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
+data = dict(type='BaseSegDataset', data_root='data/shapes/ade', metainfo=metainfo, reduce_zero_label=True)
+evaluation = dict(batch_size=10, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
+
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='BaseSegDataset',
-        data_root='data/shapes/ade',
+        **data,
         data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
-        metainfo=metainfo,
-        reduce_zero_label=True,
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
-    batch_size=10,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    **evaluation,
     dataset=dict(
-        type='BaseSegDataset',
-        data_root='data/shapes/ade',
+        **data,
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        metainfo=metainfo,
-        reduce_zero_label=True,
         pipeline=test_pipeline,
     ),
 )
 test_dataloader = dict(
-    batch_size=10,
-    num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    **evaluation,
     dataset=dict(
-        type='BaseSegDataset',
-        data_root='data/shapes/ade',
-        data_prefix=dict(img_path='images/test', seg_map_path='annotations/test'),
-        metainfo=metainfo,
-        reduce_zero_label=True,
-        pipeline=test_pipeline,
+        **data, data_prefix=dict(img_path='images/test', seg_map_path='annotations/test'), pipeline=test_pipeline
     ),
 )
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
