@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 
 OPS := $(VENV)/.ops
 
-.PHONY: train test ops lint format golden tables wheel clean help
+.PHONY: train test ops original lint format golden tables wheel clean help
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -21,6 +21,9 @@ test: $(INSTALLED) ## run the tests
 	$(RUN) -m pytest $(ARGS)
 
 ops: $(OPS) ## build mmcv's compiled operators once, so that the tests of detection run too
+
+original: $(INSTALLED) ## run the tests of classification on OpenMMLab's original distributions
+	VENV=$(VENV) .ci/original_stack $(ARGS)
 
 lint: $(INSTALLED) ## check style and format
 	$(RUN) -m ruff check .
