@@ -22,6 +22,7 @@ pytest.importorskip('mmpretrain')
 
 from ranet_mm.cli import common, test, train
 from ranet_mm.mm.checkpoint import read_checkpoint
+from ranet_mm.mm.record import typed_command
 
 ROOT = Path(__file__).parents[1]
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'TERM': 'xterm', 'COLUMNS': '100'}
@@ -88,6 +89,18 @@ def test_a_run_writes_checkpoints_and_a_complete_record(finished):
     assert record['versions']['torch'] == torch.__version__
     assert record['images_per_second'] > 0 < record['peak_memory_mib']
     assert record['settings']['model']['backbone']['arch'] == 'attention56_cifar'
+
+
+@pytest.mark.parametrize(
+    ('argv', 'command'),
+    [
+        (['tools/train.py', 'a b.py'], "python tools/train.py 'a b.py'"),
+        (['/somewhere/bin/ranet', 'train', 'a.py'], 'ranet train a.py'),
+    ],
+)
+def test_records_hold_the_command_as_typed(monkeypatch, argv, command):
+    monkeypatch.setattr(sys, 'argv', argv)
+    assert typed_command() == command
 
 
 class TestEvaluation:

@@ -62,7 +62,7 @@ class RecordHook(Hook):
         self.record = dict(
             name=run_name(runner),
             config=shown(runner.cfg.filename),
-            command=shlex.join(['python', shown(sys.argv[0]), *sys.argv[1:]]),
+            command=typed_command(),
             seed=runner.seed,
             commit=commit(),
             sittings=old.get('sittings', 0) + 1,
@@ -159,6 +159,12 @@ def write_atomically(path: Path, text: str) -> None:
     draft = path.with_name(f'{path.name}.tmp')
     draft.write_text(text)
     draft.replace(path)
+
+
+def typed_command() -> str:
+    """The command line of this process; the console command goes by its name, wherever pip has put it."""
+    program = ['ranet'] if Path(sys.argv[0]).stem == 'ranet' else ['python', shown(sys.argv[0])]
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def _rounded(value: float) -> float:

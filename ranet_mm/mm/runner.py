@@ -93,7 +93,7 @@ class Runner(MMEngineRunner):
 
 def _matters(record: logging.LogRecord) -> bool:
     """Leave out what a user can do nothing about."""
-    return not any(text in record.getMessage() for text in ('deprecated', 'prefix is not set'))
+    return not any(text in record.getMessage() for text in ('deprecated', 'prefix is not set', 'is not compiled'))
 
 
 class _Console(logging.StreamHandler):
