@@ -18,7 +18,7 @@ train: $(INSTALLED) ## train CONFIG (handwritten digits by default) and print it
 	$(RUN) tools/train.py $(CONFIG) $(ARGS)
 
 test: $(INSTALLED) ## run the tests
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 ops: $(OPS) ## build mmcv's compiled operators once, so that the tests of detection run too
 

@@ -17,7 +17,7 @@ EXTRAS = {
     'seg': [*MM, 'onedl-mmsegmentation>=1.4.2'],
     'det': [*MM, 'onedl-mmdetection>=3.5.1'],
     'export': EXPORT,
-    'dev': [*EXPORT, 'modelindex', 'pytest>=8', 'ruff>=0.14', 'setuptools>=70.1'],
+    'dev': [*EXPORT, 'modelindex', 'pytest>=8', 'pytest-xdist>=3', 'ruff>=0.14', 'setuptools>=70.1'],
 }
 
 

@@ -1,6 +1,7 @@
 """A tiny run: 2 x 6 images, a network of 1/8 of the width, seconds on a CPU."""
 
 import itertools
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+if 'PYTEST_XDIST_WORKER_COUNT' in os.environ:  # the cores are shared out; torch by itself takes all of them
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    os.environ['OMP_NUM_THREADS'] = str(max(1, cores // int(os.environ['PYTEST_XDIST_WORKER_COUNT'])))
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = itertools.count()
