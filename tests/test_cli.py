@@ -562,6 +562,12 @@ def test_options_that_cannot_be_read_are_refused_in_a_sentence(capsys):
         assert '--cfg-options takes KEY=VALUE' in refused(capsys, train, 'none.py', '--cfg-options', option)
 
 
+def test_a_missing_file_is_told_without_an_error_number(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        (tmp_path / 'none.json').read_text()
+    assert common.sentence(error.value) == f'file {str(tmp_path / "none.json")!r} does not exist'
+
+
 def test_version(capsys):
     assert ranet.main(['--version']) == 0
     assert capsys.readouterr().out == f'ranet_mm {ranet_mm.__version__}\n'

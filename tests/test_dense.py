@@ -12,6 +12,7 @@ import torch
 
 pytest.importorskip('mmengine')
 
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
@@ -203,6 +204,13 @@ def test_train_resume_and_test(shapes, monkeypatch, capsys, tmp_path):
     assert run(test, config, work_dir / 'epoch_2.pth', *more, *options) == 0
     assert len([*pictures.glob('*.png')]) == 2
     assert f'mIoU {record["test"]["mIoU"]:.2f}' in capsys.readouterr().out
+    assert run(test, config, work_dir / 'epoch_2.pth', '--work-dir', tmp_path / 'test', '--tta', *options) == 0
+    assert re.search(r'mIoU \d+\.\d\d .* on 2 images', capsys.readouterr().out)
+
+
+def test_augmentation_at_test_time_is_refused_where_the_config_does_not_say_it():
+    with pytest.raises(ValueError, match=r'^--tta is not allowed here: a config of mmdet needs a tta_model and a '):
+        test.add_tta(Config(dict(default_scope='mmdet', tta_pipeline=[])))
 
 
 @segmentation_is_there

@@ -236,6 +236,26 @@ class TestCheckpoints:
         assert train.main([run, '--work-dir', 'tuned', '--cfg-options', *more]) == 0
         assert 'head.fc.weight is trained anew' in capsys.readouterr().err
 
+    def test_fine_tuning_on_grey_images_adapts_the_first_convolution(self, run):
+        grey = """
+model['backbone']['in_channels'] = 1
+model['data_preprocessor'] = dict(num_classes=2, mean=[120.0], std=[60.0], to_rgb=False)
+for loader in (train_dataloader, val_dataloader, test_dataloader):
+    loader['dataset']['pipeline'] = [
+        dict(type='ranet_mm.LoadImage'),
+        dict(type='RandomGrayscale', prob=1.0, keep_channels=False),
+        dict(type='PackInputs'),
+    ]
+"""
+        config = make_config(Path.cwd(), Path(run).parent / 'images', grey)
+        more = ['train_cfg.max_epochs=1', 'optim_wrapper.optimizer.lr=0', 'load_from=run/epoch_2.pth']
+        assert train.main([config, '--work-dir', 'tuned', '--cfg-options', *more]) == 0
+        before, after = (
+            read_checkpoint(path)['state_dict']['backbone.stem.conv.weight']
+            for path in ('run/epoch_2.pth', 'tuned/epoch_1.pth')
+        )
+        assert torch.allclose(after, before.sum(1, keepdim=True), atol=1e-6)
+
     @pytest.mark.parametrize('program', [train, test])
     def test_missing_or_damaged(self, write_config, capsys, program):
         config = write_config()

@@ -83,6 +83,8 @@ def sentence(error: Exception) -> str:
     if 'Traceback (most recent call last)' in text:  # raised in a data loader's worker
         text = re.split(r'^[\w.]+: ', text, flags=re.MULTILINE)[-1]
     text = re.sub(r'^(class `\w+` in \S+: )+', '', text)
+    if isinstance(error, FileNotFoundError) and error.filename:  # Python's own
+        text = f'file {str(error.filename)!r} does not exist'
     if isinstance(error, KeyError):
         text = text.strip('\'"').split('. Please check')[0]
     return ' '.join(text.split()).rstrip('.')

@@ -79,7 +79,14 @@ def fast_in_half() -> bool:
 
 
 def add_tta(cfg: Config) -> None:
-    """Test-time augmentation of the config's own, or else flips, as in mmpretrain."""
+    """Test-time augmentation of the config's own, or else flips, as in mmpretrain.
+
+    Raises:
+        ValueError: The config is of another library, and has none of its own.
+    """
+    scope = cfg.get('default_scope', 'mmpretrain')
+    if scope != 'mmpretrain' and not ('tta_model' in cfg and 'tta_pipeline' in cfg):
+        raise ValueError(f'--tta is not allowed here: a config of {scope} needs a tta_model and a tta_pipeline for it')
     cfg.setdefault('tta_model', dict(type='mmpretrain.AverageClsScoreTTA'))
     if 'tta_pipeline' not in cfg:
         *load, pack = deepcopy(cfg.test_dataloader.dataset.pipeline)

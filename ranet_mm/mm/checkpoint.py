@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import Tensor, nn
 
 from ..registry import HOOKS
 
 QUOTES = '\'"'
+FIRST_CONV = 'stem.conv.weight'
 
 
 def _history_getattr(obj: Any, name: str) -> Any:
@@ -141,8 +142,8 @@ def check_resumable(path: str | Path) -> None:
 class CheckpointGuardHook(Hook):
     """Refuse a checkpoint of another network; MMEngine only logs it and leaves weights random.
 
-    When training starts from a checkpoint (`load_from`), only the backbone must fit: the rest is trained anew
-    where it differs.
+    When training starts from a checkpoint (`load_from`), only the backbone must fit, which adapts its first convolution
+    to other channels by itself: the rest is trained anew where it differs.
 
     Raises:
         ValueError: Keys or shapes differ; the sentence lists the first of them and both architectures.
@@ -157,7 +158,8 @@ class CheckpointGuardHook(Hook):
         fine_tuning = training and not runner._resume
         if fine_tuning:
             self._drop_misfits(runner, ours, theirs)
-        differences = mismatches(ours, theirs, prefix='backbone.' if fine_tuning else '')
+        options = dict(prefix='backbone.', adapted=[f'backbone.{FIRST_CONV}']) if fine_tuning else {}
+        differences = mismatches(ours, theirs, **options)
         if differences:
             raise ValueError(
                 f'checkpoint does not fit the model: {"; ".join(differences[:4])}'
@@ -187,13 +189,15 @@ def own_weights(model: nn.Module) -> dict[str, Tensor]:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside wrappers for distributed training and for test-time augmentation."""
-    while is_model_wrapper(model) or type(model).__name__.endswith('TTA'):
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model
 
 
-def mismatches(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], prefix: str = '') -> list[str]:
-    """Clauses about keys (with `prefix`) that are missing, unexpected or of another shape."""
+def mismatches(
+    ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], prefix: str = '', adapted: Collection[str] = ()
+) -> list[str]:
+    """Clauses about keys (with `prefix`) that are missing, unexpected or, unless `adapted`, of another shape."""
     found = []
     for key in [*ours, *(k for k in theirs if k not in ours)]:
         if not key.startswith(prefix):
@@ -202,7 +206,7 @@ def mismatches(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], prefix:
             found.append(f'{key} is missing')
         elif key not in ours:
             found.append(f'{key} is unexpected')
-        elif ours[key].shape != theirs[key].shape:
+        elif ours[key].shape != theirs[key].shape and key not in adapted:
             found.append(f'{key} has shape {tuple(theirs[key].shape)} instead of {tuple(ours[key].shape)}')
     return found
 

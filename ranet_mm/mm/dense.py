@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import warnings
@@ -16,6 +17,7 @@ import torch
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmengine.utils import is_installed
 from torch import nn
@@ -30,6 +32,12 @@ CHATTER = (
     '`reduce_zero_label` will be deprecated',
     'faster_coco_eval is not installed',
 )
+LOGGED_CHATTER = ('deprecated', 'prefix is not set', 'is not compiled')
+
+
+def matters(record: logging.LogRecord) -> bool:
+    """Leave out what a user can do nothing about."""
+    return not any(text in record.getMessage() for text in LOGGED_CHATTER)
 
 
 def read_config(path: str | Path) -> Config:
@@ -43,6 +51,7 @@ def read_config(path: str | Path) -> Config:
             MODULE2PACKAGE[module] = module
     for text in CHATTER:
         warnings.filterwarnings('ignore', category=UserWarning, message=re.escape(text))
+    MMLogger.get_current_instance().addFilter(matters)  # mmpretrain's models import mmdet's, which log
     cfg = _from_file(path)
     scope = cfg.get('default_scope')
     if scope == 'mmdet' and find_spec(OPS) is None:

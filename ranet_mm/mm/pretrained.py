@@ -8,11 +8,10 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ..network import RANetFeatures
-from .checkpoint import attention_modules, mismatches, use_safe_reader
+from .checkpoint import FIRST_CONV, attention_modules, mismatches, use_safe_reader
 from .shipped import SCHEME  # noqa: F401 - importing it lets MMEngine read shipped weights
 
 use_safe_reader()
-FIRST_CONV = 'stem.conv.weight'
 
 
 def fit_weights(backbone: RANetFeatures, state: dict[str, Tensor], prefix: str) -> None:

@@ -17,7 +17,7 @@ from torch import nn
 
 from ..registry import RUNNERS
 from .checkpoint import use_safe_reader
-from .dense import to_channels_last
+from .dense import matters, to_channels_last
 from .progress import ProgressHook
 
 use_safe_reader()
@@ -91,11 +91,6 @@ class Runner(MMEngineRunner):
         super().dump_config()
 
 
-def _matters(record: logging.LogRecord) -> bool:
-    """Leave out what a user can do nothing about."""
-    return not any(text in record.getMessage() for text in ('deprecated', 'prefix is not set', 'is not compiled'))
-
-
 class _Console(logging.StreamHandler):
     """Warnings to whatever standard error is at the time, so that they stand above a live progress bar."""
 
@@ -104,7 +99,7 @@ class _Console(logging.StreamHandler):
         self.setFormatter(replaced.formatter)
         for log_filter in replaced.filters:
             self.addFilter(log_filter)
-        self.addFilter(_matters)
+        self.addFilter(matters)
 
     @property
     def stream(self) -> TextIO:

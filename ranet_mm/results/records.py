@@ -57,7 +57,7 @@ def command(record: Record) -> str:
 
 def recipe(record: Record) -> str:
     """The command line without the seed and the work dir: the same for runs that differ by them alone."""
-    return OWN.sub('', command(record))
+    return re.sub(r' --cfg-options(?= --|$)', '', OWN.sub('', command(record)))  # without what was its only option
 
 
 def data_label(record: Record) -> str:

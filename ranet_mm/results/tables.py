@@ -74,7 +74,7 @@ def result_row(runs: Sequence[Record], up: str) -> tuple[str, ...]:
     minutes = statistics.mean(r['seconds'] for r in runs) / 60
     links = ', '.join(f'[seed {r["seed"]}]({up}{r["file"]})' for r in runs)
     config = f'[{Path(path).stem}]({up}{path})'
-    line = f'`{records.command(runs[0])}`'
+    line = f'`{records.recipe(runs[0])}`'
     return config, data, trained, records.accuracy(runs), f'{minutes:.1f} min, {hardware}', line, links
 
 

@@ -21,6 +21,12 @@ test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
+flips = [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='TestTimeAug', transforms=[flips, [dict(type='LoadAnnotations')], [dict(type='PackSegInputs')]]),
+]
+tta_model = dict(type='SegTTAModel')
 data = dict(type='BaseSegDataset', data_root='data/shapes/ade', metainfo=metainfo, reduce_zero_label=True)
 evaluation = dict(batch_size=10, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
 
