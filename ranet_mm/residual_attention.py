@@ -325,7 +325,7 @@ def _default_cfgs(index: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     trained = {name.partition('.')[0] for name in index}
     bare = {name: _cfg(arch) for name, arch in ARCHS.items() if name not in trained}
     tagged = {
-        name: _cfg(ARCHS[name.partition('.')[0]], **{k: v for k, v in row.items() if k != 'sha256'})
+        name: _cfg(ARCHS[name.partition('.')[0]], **{k: v for k, v in row.items() if k not in weights.OWN_FIELDS})
         for name, row in index.items()
     }
     return generate_default_cfgs(bare | tagged)
@@ -339,8 +339,10 @@ def _create(
     variant: str, pretrained: bool, pretrained_cfg_overlay: Mapping[str, Any] | None = None, **kwargs: Any
 ) -> RANet:
     overlay = _overlay(pretrained_cfg_overlay or {})
+    cfg = resolve_pretrained_cfg(variant, kwargs.get('pretrained_cfg'), overlay)
     if pretrained:
-        _check_weights(resolve_pretrained_cfg(variant, kwargs.get('pretrained_cfg'), overlay))
+        _check_weights(cfg)
+    kwargs = _index.get(f'{variant}.{cfg.tag}', {}).get('model_args', {}) | kwargs
     arch = ARCHS[variant]
     levels = 1 + len(arch.modules) + bool(arch.post_units)
     return build_model_with_cfg(

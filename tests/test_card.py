@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from ranet_mm import weights
-from ranet_mm.cli.card import calibration_error, figures, load, main
+from ranet_mm.cli.card import calibration_error, figures, load, main, predict
 from ranet_mm.results.card import interval, limits, render, spread
 
 ROOT = Path(__file__).parents[1]
+RECORDS = [json.loads(path.read_text()) for path in (ROOT / 'results').glob('*.json')]
 
 
 def record(seed=0, top1=90.0, **fields):
@@ -94,10 +95,24 @@ def test_digits_as_data():
     assert pairs[0][0] == (32, 32)
 
 
+def test_shipped_digits_reach_their_card_through_timm_and_mmpretrain():
+    mmpretrain = pytest.importorskip('mmpretrain')
+    from ranet_mm.mm.datasets import Digits
+
+    (run,) = [r for r in RECORDS if r.get('shipped', {}).get('weights') == 'attention56_cifar.digits']
+    stated = pytest.approx(run['shipped']['accuracy'], abs=0.3)  # an image of 360 may fall either way
+    assert figures(*predict('attention56_cifar.digits', 'digits', 90))['accuracy'] == stated
+    model, digits = mmpretrain.get_model('att56_digits', pretrained=True).eval(), Digits('test', pipeline=[])
+    images = torch.stack([torch.from_numpy(digits[i]['img']).permute(2, 0, 1) for i in range(360)])
+    with torch.no_grad():
+        scores = model(model.data_preprocessor(dict(inputs=images))['inputs'])
+    right = scores.argmax(1) == torch.tensor(digits.get_gt_labels())
+    assert 100 * right.float().mean().item() == stated
+
+
 @pytest.mark.parametrize('name', weights.index())
 def test_committed_cards_are_what_their_records_make(name):
-    runs = [json.loads(p.read_text()) for p in (ROOT / 'results').glob('*.json')]
-    (run,) = [r for r in runs if r.get('shipped', {}).get('weights') == name]
+    (run,) = [r for r in RECORDS if r.get('shipped', {}).get('weights') == name]
     row = weights.index()[name]
     assert run['shipped']['sha256'] == row['sha256']
     file = Path(row['file'])

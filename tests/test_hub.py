@@ -80,10 +80,10 @@ def test_other_channels_and_classes_keep_the_rest(shipped):
 @pytest.mark.parametrize('ask', [lambda n: mmpretrain.get_model(n, True), mmpretrain.ImageClassificationInferencer])
 def test_a_model_without_weights_says_so(ask):
     with pytest.raises(
-        ValueError, match=r"^'att56_digits' has no pretrained weights; models .*: att56_cifar10, att56_"
+        ValueError, match=r"^'att56_cifar100' has no pretrained weights; models .*: att56_cifar10, att56_"
     ):
-        ask('att56_digits')
-    assert mmpretrain.get_model('att56_digits').backbone.arch.depth == 56
+        ask('att56_cifar100')
+    assert mmpretrain.get_model('att56_cifar100').backbone.arch.depth == 56
 
 
 @pytest.mark.parametrize('name', ['att56_cifar10', 'att56_cifar10-folder'])

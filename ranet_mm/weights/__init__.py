@@ -2,7 +2,7 @@
 
 Each is a safetensors file in this folder and a row of `index.json`: name and tag, as in
 `attention56_cifar.cifar10`, then `file`, `sha256` and fields of timm's pretrained configuration
-(`num_classes`, `mean`, `std`, ...) that differ from the variant's own.
+(`num_classes`, `mean`, `std`, ...) that differ from the variant's own, as do the network's options in `model_args`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 FOLDER = Path(__file__).parent
+OWN_FIELDS = ('sha256', 'model_args')  # that timm's pretrained configuration has not
 
 
 def index(folder: str | Path | None = None) -> dict[str, dict[str, Any]]:
@@ -78,7 +79,7 @@ def save(state: Mapping[str, Tensor], folder: str | Path, name: str, **fields: A
         state: Weights of a timm model or of an OpenMMLab classifier of ours.
         folder: Where the file goes; `FOLDER` ships with the package.
         name: Name and tag, as in `attention56_cifar.cifar10`.
-        **fields: The rest of the row: fields of timm's pretrained configuration.
+        **fields: The rest of the row: fields of timm's pretrained configuration, and `model_args`.
 
     Returns:
         The file written.
