@@ -22,7 +22,7 @@ param_scheduler = [
 train_cfg = dict(max_epochs=10)
 custom_hooks = [
     *_base_.custom_hooks,
-    dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 16), (4, 24), (8, 32)]),
+    dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 16), (4, 24), (9, 32)]),
 ]
 
 # Every training image is trained on.
