@@ -161,6 +161,7 @@ class TestInterruption:
         assert not Path('cut/interrupted.pth').exists()
         records = [json.loads(Path(folder, 'record.json').read_text()) for folder in ('run', 'cut')]
         assert [r['sittings'] for r in records] == [1, 2]
+        assert records[1]['settings']['load_from'] == 'cut/interrupted.pth'
         assert [r['images'] for r in records] == [24, 24]
         for a, b in zip(*(r['curve'] for r in records), strict=True):
             assert {**a, 'seconds': 0} == {**b, 'seconds': 0}

@@ -81,7 +81,7 @@ class RecordHook(Hook):
             images_per_second=old.get('images_per_second', 0.0),
             peak_memory_mib=old.get('peak_memory_mib', 0),
             curve=old.get('curve', []),
-            settings=runner.cfg.to_dict(),
+            settings=settings(runner),
         )
         self._describe_data(runner, 'train', old)
         if runner.val_loop is not None:
@@ -165,6 +165,14 @@ def typed_command() -> str:
     """The command line of this process; the console command goes by its name, wherever pip has put it."""
     program = ['ranet'] if Path(sys.argv[0]).stem == 'ranet' else ['python', shown(sys.argv[0])]
     return shlex.join([*program, *sys.argv[1:]])
+
+
+def settings(runner: Runner) -> dict[str, Any]:
+    """The config; a checkpoint that the run goes on from is told from the current folder, where it lies below."""
+    found = runner.cfg.to_dict()
+    if found.get('load_from') and '://' not in found['load_from']:
+        found['load_from'] = shown(found['load_from'])
+    return found
 
 
 def _rounded(value: float) -> float:
