@@ -207,7 +207,7 @@ def test_pipelines_for_the_device_can_run_there(name, images):
     built = DATASETS.build(cfg['train_dataloader']['dataset'])
     built.full_init()
     assert len(built) == 12
-    kinds = ['RandomCrop', 'RandomFlip', *['RandomErasing'] * name.endswith('best')]
+    kinds = ['RandomCrop', 'RandomFlip', *['TrivialAugmentWide', 'RandomErasing'] * name.endswith('best')]
     assert [type(t).__name__ for t in built.transforms] == kinds
     assert MODELS.build(cfg['data_preprocessor']).to_onehot == name.endswith('best')
 
