@@ -260,7 +260,7 @@ class TestRecipes:
         sgd = dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
         assert cfg.optim_wrapper.optimizer == sgd
         assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (128, 10)
-        assert cfg.custom_hooks[-1] == dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 16), (4, 24), (8, 32)])
+        assert cfg.custom_hooks[-1] == dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 16), (4, 24), (9, 32)])
         lr = rates(cfg, 391)
         assert lr[[0, 399, 400, 1954]] == pytest.approx([0.00025, 0.1, 0.1, 0.1])
         assert lr[[2932, 3909]] == pytest.approx([0.05, 0], abs=1e-4)
