@@ -112,7 +112,7 @@ class TestConsole:
         """
         done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert re.search(r'^attention56_cifar +56 +7,202,794 +32x32 +10 +cifar10$', done.stdout, re.M)
+        assert re.search(r'^attention56_cifar +56 +7,202,794 +32x32 +10 +cifar10, digits$', done.stdout, re.M)
         assert 'airplane' in done.stdout
 
     @pytest.mark.slow
