@@ -25,7 +25,7 @@ NAME = re.compile(r'(?P<net>[a-z]+)(?P<depth>\d+)_(?P<data>[a-z0-9-]+)(?:_(?P<re
 FAMILIES = dict(att='attention', attnext='attentionnext', attinception='attentioninception')
 SETS = dict(digits='Digits', cifar10='CIFAR10', cifar100='CIFAR100', in1k='ImageNet')
 EPOCHS = {'report': 20, 'fast': 20, 'best': 300, 'paper': (205, 106), 'modern': 300, None: 200}
-# Its own epochs and shape of the learning rate: 10 epochs with small images first, and 14 epochs of digits.
+# Its own epochs and shape of the learning rate: 8 epochs with small images first, and 14 epochs of digits.
 SPECIAL = ('att56_cifar10-folder_fast', 'att56_digits')
 
 
@@ -259,11 +259,12 @@ class TestRecipes:
         cfg = load('att56_cifar10-folder_fast')
         sgd = dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
         assert cfg.optim_wrapper.optimizer == sgd
-        assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (128, 10)
-        assert cfg.custom_hooks[-1] == dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 16), (4, 24), (9, 32)])
+        assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs) == (128, 8)
+        sizes = [(0, 16), (4, 20), (5, 24), (7.6, 32)]
+        assert cfg.custom_hooks[-1] == dict(type='ranet_mm.ProgressiveResizeHook', sizes=sizes)
         lr = rates(cfg, 391)
-        assert lr[[0, 399, 400, 1954]] == pytest.approx([0.00025, 0.1, 0.1, 0.1])
-        assert lr[[2932, 3909]] == pytest.approx([0.05, 0], abs=1e-4)
+        assert lr[[0, 399, 400, 1172]] == pytest.approx([0.00025, 0.1, 0.1, 0.1])
+        assert lr[[2150, 3127]] == pytest.approx([0.05, 0], abs=1e-4)
 
     @pytest.mark.parametrize('name', ['att56_cifar10_fast', 'att56_cifar10-folder_fast', 'resnet18_cifar10_best'])
     def test_norms_and_biases_do_not_decay(self, name):

@@ -1,5 +1,7 @@
 """Hooks that change what the network is trained on."""
 
+import logging
+
 import pytest
 import torch
 
@@ -22,7 +24,8 @@ class Sides(torch.nn.Module):
 
 class FakeRunner:
     def __init__(self, epoch, **kwargs):
-        self.epoch, self.model = epoch, Sides(**kwargs)
+        self.epoch, self.iter, self.model = epoch, epoch * 10, Sides(**kwargs)
+        self.train_dataloader, self.logger = range(10), logging.getLogger(__name__)
 
 
 @pytest.mark.parametrize(('epoch', 'side'), [(0, 16), (3, 16), (4, 24), (7, 24), (8, 32), (99, 32)])
@@ -32,6 +35,24 @@ def test_pictures_get_the_side_of_the_epoch(epoch, side):
     hook.before_train_iter(runner, 0, batch)
     assert [tuple(image.shape) for image in batch['inputs']] == [(3, side, side)] * 2
     assert all((image == 77).all() and image.dtype == torch.uint8 for image in batch['inputs'])
+
+
+@pytest.mark.parametrize(('batch_idx', 'side'), [(0, 16), (4, 16), (5, 32), (9, 32)])
+def test_the_side_changes_inside_an_epoch(batch_idx, side):
+    hook, runner = ProgressiveResizeHook([(0, 16), (7.5, 32)]), FakeRunner(7, size=99)
+    hook.before_train_iter(runner, batch_idx)
+    assert runner.model.data_preprocessor.size == side
+
+
+def test_each_change_is_logged_once(caplog):
+    hook, runner = ProgressiveResizeHook([(0, 16), (0.5, 32)]), FakeRunner(0, size=99)
+    with caplog.at_level('INFO'):
+        for runner.iter in range(10):
+            hook.before_train_iter(runner, runner.iter)
+    assert [record.message for record in caplog.records] == [
+        'from iteration 1: pictures of 16 pixels a side',
+        'from iteration 6: pictures of 32 pixels a side',
+    ]
 
 
 def test_a_preprocessor_that_makes_its_own_pictures_is_told_the_side():

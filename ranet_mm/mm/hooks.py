@@ -53,11 +53,12 @@ class ProgressiveResizeHook(Hook):
 
     Each picture is resized after its augmentation, by antialiased bilinear interpolation; validation and test see the
     full size. End at the full size, as batch-norm statistics depend on the size. A preprocessor that makes its own
-    pictures on the device is told the side through its attribute `size`. The side follows from the epoch alone, so a
-    resumed run goes on as the uninterrupted one.
+    pictures on the device is told the side through its attribute `size`. The side follows from the iteration alone, so
+    a resumed run goes on as the uninterrupted one.
 
     Args:
-        sizes: (first epoch, side in pixels) in increasing order of the epoch, the first from epoch 0.
+        sizes: (first epoch, side in pixels) in increasing order of the epoch, the first from epoch 0. An epoch may be a
+            fraction: 7.5 is the middle of the eighth.
 
     Raises:
         ValueError: `sizes` does not start at epoch 0, is not in order or holds a side below 16.
@@ -65,7 +66,7 @@ class ProgressiveResizeHook(Hook):
 
     LEAST = 16  # the deepest map of the CIFAR layout is then 4 x 4, which its mask can still halve
 
-    def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, sizes: Sequence[tuple[float, int]]) -> None:
         epochs = [epoch for epoch, _ in sizes]
         if not epochs or epochs[0] != 0 or epochs != sorted(set(epochs)) or min(side for _, side in sizes) < self.LEAST:
             raise ValueError(
@@ -73,8 +74,9 @@ class ProgressiveResizeHook(Hook):
                 f'from 0 and sides of {self.LEAST} pixels or more'
             )
         self.sizes = sizes
+        self._told = 0
 
-    def side(self, epoch: int) -> int:
+    def side(self, epoch: float) -> int:
         return [side for first, side in self.sizes if first <= epoch][-1]
 
     def before_train(self, runner: Runner) -> None:
@@ -82,11 +84,12 @@ class ProgressiveResizeHook(Hook):
             if hasattr(module, 'min_size'):
                 module.min_size = min(module.min_size, *(side for _, side in self.sizes))
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        runner.logger.info(f'epoch {runner.epoch + 1}: pictures of {self.side(runner.epoch)} pixels a side')
-
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        side, preprocessor = self.side(runner.epoch), _unwrapped(runner.model).data_preprocessor
+        side = self.side(runner.epoch + batch_idx / len(runner.train_dataloader))
+        if side != self._told:
+            runner.logger.info(f'from iteration {runner.iter + 1}: pictures of {side} pixels a side')
+            self._told = side
+        preprocessor = _unwrapped(runner.model).data_preprocessor
         if hasattr(preprocessor, 'size'):
             preprocessor.size = side
         else:
