@@ -23,32 +23,34 @@ class Sides(torch.nn.Module):
 
 
 class FakeRunner:
-    def __init__(self, epoch, **kwargs):
-        self.epoch, self.iter, self.model = epoch, epoch * 10, Sides(**kwargs)
-        self.train_dataloader, self.logger = range(10), logging.getLogger(__name__)
+    """At an iteration of a run of 100 epochs, 10 iterations each."""
+
+    def __init__(self, iteration=0, **kwargs):
+        self.iter, self.max_epochs, self.max_iters = iteration, 100, 1000
+        self.model, self.logger = Sides(**kwargs), logging.getLogger(__name__)
 
 
 @pytest.mark.parametrize(('epoch', 'side'), [(0, 16), (3, 16), (4, 24), (7, 24), (8, 32), (99, 32)])
 def test_pictures_get_the_side_of_the_epoch(epoch, side):
-    hook, runner = ProgressiveResizeHook([(0, 16), (4, 24), (8, 32)]), FakeRunner(epoch)
+    hook, runner = ProgressiveResizeHook([(0, 16), (4, 24), (8, 32)]), FakeRunner(10 * epoch)
     batch = dict(inputs=[torch.full((3, 32, 32), 77, dtype=torch.uint8) for _ in range(2)])
     hook.before_train_iter(runner, 0, batch)
     assert [tuple(image.shape) for image in batch['inputs']] == [(3, side, side)] * 2
     assert all((image == 77).all() and image.dtype == torch.uint8 for image in batch['inputs'])
 
 
-@pytest.mark.parametrize(('batch_idx', 'side'), [(0, 16), (4, 16), (5, 32), (9, 32)])
-def test_the_side_changes_inside_an_epoch(batch_idx, side):
-    hook, runner = ProgressiveResizeHook([(0, 16), (7.5, 32)]), FakeRunner(7, size=99)
-    hook.before_train_iter(runner, batch_idx)
+@pytest.mark.parametrize(('iteration', 'side'), [(70, 16), (74, 16), (75, 32), (79, 32)])
+def test_the_side_changes_inside_an_epoch(iteration, side):
+    hook, runner = ProgressiveResizeHook([(0, 16), (7.5, 32)]), FakeRunner(iteration, size=99)
+    hook.before_train_iter(runner, 0)
     assert runner.model.data_preprocessor.size == side
 
 
 def test_each_change_is_logged_once(caplog):
-    hook, runner = ProgressiveResizeHook([(0, 16), (0.5, 32)]), FakeRunner(0, size=99)
+    hook, runner = ProgressiveResizeHook([(0, 16), (0.5, 32)]), FakeRunner(size=99)
     with caplog.at_level('INFO'):
         for runner.iter in range(10):
-            hook.before_train_iter(runner, runner.iter)
+            hook.before_train_iter(runner, 0)
     assert [record.message for record in caplog.records] == [
         'from iteration 1: pictures of 16 pixels a side',
         'from iteration 6: pictures of 32 pixels a side',
@@ -56,14 +58,14 @@ def test_each_change_is_logged_once(caplog):
 
 
 def test_a_preprocessor_that_makes_its_own_pictures_is_told_the_side():
-    hook, runner, batch = ProgressiveResizeHook([(0, 16), (1, 32)]), FakeRunner(0, size=32), dict(inputs='untouched')
+    hook, runner, batch = ProgressiveResizeHook([(0, 16), (1, 32)]), FakeRunner(size=32), dict(inputs='untouched')
     hook.before_train_iter(runner, 0, batch)
     assert runner.model.data_preprocessor.size == 16
     assert batch == dict(inputs='untouched')
 
 
 def test_the_network_admits_small_pictures_only_where_the_hook_says_so():
-    runner = FakeRunner(0)
+    runner = FakeRunner()
     ProgressiveResizeHook([(0, 16), (1, 32)]).before_train(runner)
     assert runner.model.min_size == 16
 

@@ -85,7 +85,7 @@ class ProgressiveResizeHook(Hook):
                 module.min_size = min(module.min_size, *(side for _, side in self.sizes))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        side = self.side(runner.epoch + batch_idx / len(runner.train_dataloader))
+        side = self.side(runner.iter * runner.max_epochs / runner.max_iters)
         if side != self._told:
             runner.logger.info(f'from iteration {runner.iter + 1}: pictures of {side} pixels a side')
             self._told = side
