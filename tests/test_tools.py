@@ -99,8 +99,15 @@ def test_a_run_writes_checkpoints_and_a_complete_record(finished):
     ],
 )
 def test_records_hold_the_command_as_typed(monkeypatch, argv, command):
+    monkeypatch.delenv('LOCAL_WORLD_SIZE', raising=False)
     monkeypatch.setattr(sys, 'argv', argv)
     assert typed_command() == command
+
+
+def test_of_several_processes_the_record_holds_the_command_that_started_them(monkeypatch):
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    monkeypatch.setattr(sys, 'argv', ['tools/train.py', 'a.py', '--resume', '--launcher', 'pytorch'])
+    assert typed_command() == 'tools/dist_train.sh a.py 2 --resume'
 
 
 class TestEvaluation:

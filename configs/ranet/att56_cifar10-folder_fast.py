@@ -1,8 +1,7 @@
 """Attention-56 on CIFAR-10 as image files: 8 epochs that begin with small images.
 
 Command: python tools/train.py configs/ranet/att56_cifar10-folder_fast.py
-         Two cores are used best by two processes of one thread, 1.2 times as fast at 16 pixels, 1.4 at 24; after
-         export OMP_NUM_THREADS=1
+         Two cores are used best by two processes of one thread, 1.2 times as fast at 16 pixels, 1.4 at 24:
          tools/dist_train.sh configs/ranet/att56_cifar10-folder_fast.py 2 --cfg-options train_dataloader.batch_size=64
 Needs:   data/cifar10_folder/{train,test}/<class>/<image>; another folder by --cfg-options
          train_dataloader.dataset.root=... test_dataloader.dataset.root=...

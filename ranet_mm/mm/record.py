@@ -162,9 +162,18 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def typed_command() -> str:
-    """The command line of this process; the console command goes by its name, wherever pip has put it."""
-    program = ['ranet'] if Path(sys.argv[0]).stem == 'ranet' else ['python', shown(sys.argv[0])]
-    return shlex.join([*program, *sys.argv[1:]])
+    """The command line of this process, or of the script that started it with others.
+
+    The console command goes by its name, wherever pip has put it.
+    """
+    program, *arguments = sys.argv
+    script, processes = Path(shown(program)), os.environ.get('LOCAL_WORLD_SIZE')
+    if script.stem == 'ranet':
+        return shlex.join(['ranet', *arguments])
+    if script.name in ('train.py', 'test.py') and processes and arguments[-2:] == ['--launcher', 'pytorch']:
+        starter = script.with_name(f'dist_{script.stem}.sh')
+        return shlex.join([str(starter), arguments[0], processes, *arguments[1:-2]])
+    return shlex.join(['python', str(script), *arguments])
 
 
 def settings(runner: Runner) -> dict[str, Any]:
