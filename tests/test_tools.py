@@ -210,6 +210,16 @@ def watch(monkeypatch):
     return seen
 
 
+def test_the_rest_of_an_epoch_is_its_last_batches_from_a_loader_of_the_whole_length():
+    from ranet_mm.mm.loops import remaining
+
+    loader = torch.utils.data.DataLoader(range(10), batch_size=3)
+    lengths, batches = zip(*[(len(loader), batch.tolist()) for batch in remaining(loader, 2)], strict=True)
+    assert batches == ([6, 7, 8], [9])
+    assert lengths == (4, 4)
+    assert [len(batch) for batch in loader] == [3, 3, 3, 1]
+
+
 class TestWorkDir:
     def test_run_of_another_config_is_kept(self, run, capsys):
         before = files('run')

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from ..registry import LOOPS
 
@@ -66,8 +67,21 @@ def remaining(loader: DataLoader, done: int) -> Iterator:
         yield from (batch for idx, batch in enumerate(loader) if idx >= done)
         return
     sampler = batches.sampler
-    batches.sampler = list(sampler)[done * batches.batch_size :]
+    batches.sampler = _Rest(sampler, done * batches.batch_size)
     try:
         yield from loader
     finally:
         batches.sampler = sampler
+
+
+class _Rest:
+    """A sampler without its first samples, of the whole one's length: hooks read the epoch's off the loader."""
+
+    def __init__(self, sampler: Sampler, skipped: int) -> None:
+        self.sampler, self.skipped = sampler, skipped
+
+    def __iter__(self) -> Iterator[int]:
+        return islice(self.sampler, self.skipped, None)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
