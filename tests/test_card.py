@@ -68,6 +68,13 @@ def test_spread_is_over_runs_that_differ_by_seed_alone():
         spread(record(0), [record(0)])
 
 
+def test_card_counts_what_several_processes_had_together():
+    card = render('net.cifar10', record() | dict(processes=2, hardware='CPU, 1 threads'), 2**20)
+    batch = record()['settings']['train_dataloader']['batch_size']
+    assert f', batch {2 * batch}, ' in card
+    assert ' minutes on 2 processes, each on CPU, 1 threads |' in card
+
+
 def test_card_says_how_sure_its_numbers_are():
     run = record()
     run['shipped']['runs'] = spread(run, [record(1, 92.0)])

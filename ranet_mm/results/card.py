@@ -6,7 +6,7 @@ import math
 import statistics
 from typing import Any
 
-from .records import Record, accuracy, score
+from .records import Record, accuracy, hardware, score
 
 
 def spread(record: Record, others: list[Record]) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
         ('Calibration error', f'{shipped["calibration_error"]:.2f} % (15 bins)'),
         ('Recipe', _recipe(record)),
         ('Command', f'`{record["command"]}`'),
-        ('Cost', f'{record["seconds"] / 60:.0f} minutes on {record["hardware"]}'),
+        ('Cost', f'{record["seconds"] / 60:.0f} minutes on {hardware(record)}'),
         ('Made at', f'commit `{record["commit"]}`, torch {record["versions"]["torch"]}'),
         ('File', f'{size / 2**20:.1f} MiB, SHA-256 `{shipped["sha256"]}`'),
     ]
@@ -101,7 +101,8 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
 def _recipe(record: Record) -> str:
     optimizer = record['settings']['optim_wrapper']['optimizer']
     settings = ', '.join(f'{k} {v}' for k, v in optimizer.items() if k != 'type')
-    batch, epochs = record['settings']['train_dataloader']['batch_size'], record['curve'][-1]['epoch']
+    epochs = record['curve'][-1]['epoch']
+    batch = record['settings']['train_dataloader']['batch_size'] * record.get('processes', 1)
     return f'`{record["config"]}`, epochs: {epochs}, batch {batch}, {optimizer["type"]} ({settings})'
 
 

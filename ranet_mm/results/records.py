@@ -50,6 +50,12 @@ def epochs(record: Record) -> str:
     return str(done) if done == planned else f'{done} of {planned}'
 
 
+def hardware(record: Record) -> str:
+    """What a run ran on, in how many processes."""
+    several = record.get('processes', 1)
+    return f'{several} processes, each on {record["hardware"]}' if several > 1 else record['hardware']
+
+
 def command(record: Record) -> str:
     """The command line that made a run, as recorded, or that of its config without options."""
     return record.get('command') or f'python tools/train.py {record["config"]}'

@@ -65,7 +65,8 @@ def results_table(root: Path, up: str = '') -> str:
 
 def _row_key(record: Record) -> tuple[str, ...]:
     return (
-        record['config'], records.data_label(record), records.epochs(record), record['hardware'], records.recipe(record)
+        record['config'], records.data_label(record), records.epochs(record), records.hardware(record),
+        records.recipe(record),
     )  # fmt: skip
 
 
