@@ -104,10 +104,17 @@ def test_records_hold_the_command_as_typed(monkeypatch, argv, command):
     assert typed_command() == command
 
 
-def test_of_several_processes_the_record_holds_the_command_that_started_them(monkeypatch):
+@pytest.mark.parametrize(
+    ('arguments', 'command'),
+    [
+        ('a.py --resume', 'tools/dist_train.sh a.py 2 --resume'),
+        ('--resume a.py', 'python tools/train.py --resume a.py --launcher pytorch'),
+    ],
+)
+def test_of_several_processes_the_record_holds_the_command_that_started_them(monkeypatch, arguments, command):
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
-    monkeypatch.setattr(sys, 'argv', ['tools/train.py', 'a.py', '--resume', '--launcher', 'pytorch'])
-    assert typed_command() == 'tools/dist_train.sh a.py 2 --resume'
+    monkeypatch.setattr(sys, 'argv', ['tools/train.py', *arguments.split(), '--launcher', 'pytorch'])
+    assert typed_command() == command
 
 
 class TestEvaluation:

@@ -171,8 +171,9 @@ def typed_command() -> str:
     if script.stem == 'ranet':
         return shlex.join(['ranet', *arguments])
     if script.name in ('train.py', 'test.py') and processes and arguments[-2:] == ['--launcher', 'pytorch']:
-        starter = script.with_name(f'dist_{script.stem}.sh')
-        return shlex.join([str(starter), arguments[0], processes, *arguments[1:-2]])
+        config, *options = arguments[:-2]
+        if not config.startswith('-'):  # the order in which the starting script hands them on
+            return shlex.join([str(script.with_name(f'dist_{script.stem}.sh')), config, processes, *options])
     return shlex.join(['python', str(script), *arguments])
 
 
