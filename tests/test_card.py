@@ -28,7 +28,7 @@ def record(seed=0, top1=90.0, **fields):
     return dict(
         seed=seed, settings=settings, shipped=shipped, data=dict(train=dict(samples=50_000)), config='x.py',
         command='python tools/train.py x.py', commit='abc', versions=dict(torch='2'), hardware='CPU', seconds=120.0,
-        curve=[dict(epoch=1)], test={'accuracy/top1': top1}, **fields,
+        curve=[dict(epoch=1)], epochs=1, test={'accuracy/top1': top1}, **fields,
     )  # fmt: skip
 
 
@@ -73,6 +73,14 @@ def test_card_counts_what_several_processes_had_together():
     batch = record()['settings']['train_dataloader']['batch_size']
     assert f', batch {2 * batch}, ' in card
     assert ' minutes on 2 processes, each on CPU, 1 threads |' in card
+
+
+def test_card_names_the_run_that_this_one_started_from_and_adds_its_cost():
+    first = dict(command='python tools/train.py w.py', commit='abb', epochs=4, iterations=8, iteration=6, seconds=60.0)
+    card = render('net.cifar10', record(earlier=[first]), 2**20)
+    assert '| Started from | `python tools/train.py w.py` at commit `abb` |' in card
+    assert ', epochs: 3 + 1, ' in card
+    assert '| Cost | 3 minutes on CPU |' in card
 
 
 def test_card_says_how_sure_its_numbers_are():

@@ -266,6 +266,18 @@ class TestRecipes:
         assert lr[[0, 399, 400, 1172]] == pytest.approx([0.00025, 0.1, 0.1, 0.1])
         assert lr[[2150, 3127]] == pytest.approx([0.05, 0], abs=1e-4)
 
+    def test_restart_on_a_cpu(self):
+        first, cfg = load('att56_cifar10-folder_fast'), load('att56_cifar10-folder_restart')
+        assert cfg.load_from == 'work_dirs/att56_cifar10-folder_fast/epoch_8.pth'
+        assert cfg.model == first.model
+        assert cfg.optim_wrapper == first.optim_wrapper | dict(optimizer=first.optim_wrapper.optimizer | dict(lr=0.05))
+        assert cfg.train_cfg.max_epochs == 7
+        assert cfg.custom_hooks[-1] == dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 24), (6.3, 32)])
+        assert cfg.custom_hooks[:-1] == first.custom_hooks[:-1]
+        lr = rates(cfg, 391)
+        assert lr[[0, 1368, 2736]] == pytest.approx([0.001, 0.025, 0], abs=1e-4)
+        assert lr.max() == pytest.approx(0.05, rel=0.025)
+
     @pytest.mark.parametrize('name', ['att56_cifar10_fast', 'att56_cifar10-folder_fast', 'resnet18_cifar10_best'])
     def test_norms_and_biases_do_not_decay(self, name):
         cfg = Config.fromfile(CONFIGS[name])

@@ -261,6 +261,19 @@ class TestCheckpoints:
         assert train.main([run, '--work-dir', 'tuned', '--cfg-options', *more]) == 0
         assert 'head.fc.weight is trained anew' in capsys.readouterr().err
 
+    def test_a_run_that_starts_from_another_tells_of_it_and_of_those_before(self, run):
+        told = []
+        for folder, start in (('second', 'run/epoch_2.pth'), ('third', 'second/epoch_1.pth')):
+            more = ['train_cfg.max_epochs=1', f'load_from={start}']
+            assert train.main([run, '--work-dir', folder, '--cfg-options', *more]) == 0
+            told.append(json.loads(Path(folder, 'record.json').read_text()))
+        first = json.loads(Path('run/record.json').read_text())
+        keys = told[0]['earlier'][0].keys()
+        assert {'command', 'commit', 'seed', 'epochs', 'seconds'} <= keys
+        assert [r['command'] for r in told[1]['earlier']] == [first['command'], told[0]['command']]
+        assert [(r['epochs'], r['images']) for r in told[1]['earlier']] == [(2, first['images']), (1, told[0]['images'])]
+        assert 'earlier' not in first
+
     def test_fine_tuning_on_grey_images_adapts_the_first_convolution(self, run):
         grey = """
 model['backbone']['in_channels'] = 1

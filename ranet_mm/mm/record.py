@@ -31,6 +31,10 @@ PACKAGES = (
     'onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain', 'onedl-mmdetection', 'onedl-mmsegmentation',
 )  # fmt: skip
 CONTENT_LIMIT = 2**30  # bytes of files that are read for a digest
+OF_AN_EARLIER_RUN = (
+    'name', 'config', 'command', 'seed', 'commit', 'hardware', 'processes', 'epochs', 'iterations', 'iteration',
+    'seconds', 'images',
+)  # fmt: skip
 
 
 @HOOKS.register_module()
@@ -40,7 +44,8 @@ class RecordHook(Hook):
     The record travels with the checkpoints, so a resumed run goes on with what was true at its checkpoint.
     Of the record's fields, `seconds` adds up training and validation, `cpu_seconds` is what this process used of
     the processor meanwhile (its data workers aside), `images_per_second` is training alone (data loading included),
-    `peak_memory_mib` is the device's, or the process's on a CPU.
+    `peak_memory_mib` is the device's, or the process's on a CPU. `earlier` tells of the run whose checkpoint this one
+    started from by `load_from`, and of those before it, the first of all first; these costs are without theirs.
     """
 
     priority = 'LOW'  # before checkpoints are saved
@@ -49,10 +54,14 @@ class RecordHook(Hook):
     def __init__(self) -> None:
         self.record: dict[str, Any] = {}
         self.resumed: dict[str, Any] = {}
+        self.earlier: list[dict[str, Any]] = []
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        old = checkpoint.get('record', {})
         if runner._resume:
-            self.resumed = checkpoint.get('record', {})
+            self.resumed, self.earlier = old, old.get('earlier', [])
+        elif old:
+            self.earlier = lineage(old)
 
     def before_train(self, runner: Runner) -> None:
         old = self.resumed
@@ -83,6 +92,8 @@ class RecordHook(Hook):
             curve=old.get('curve', []),
             settings=settings(runner),
         )
+        if self.earlier:
+            self.record['earlier'] = self.earlier
         self._describe_data(runner, 'train', old)
         if runner.val_loop is not None:
             self._describe_data(runner, 'val', old)
@@ -151,6 +162,11 @@ class RecordHook(Hook):
         before = old.get('data', {}).get(split, found)
         if before != found:
             runner.logger.warning(f'{split} data is not that of the run so far: {before} became {found}')
+
+
+def lineage(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a run that starts from another's checkpoint tells of it, and of those before it."""
+    return [*record.get('earlier', []), {key: record[key] for key in OF_AN_EARLIER_RUN if key in record}]
 
 
 @master_only

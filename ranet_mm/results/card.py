@@ -6,7 +6,7 @@ import math
 import statistics
 from typing import Any
 
-from .records import Record, accuracy, hardware, score
+from .records import Record, accuracy, epochs, hardware, score, seconds
 
 
 def spread(record: Record, others: list[Record]) -> list[dict[str, Any]]:
@@ -87,9 +87,10 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
         ('95 % interval', f'{low:.2f} to {high:.2f} %, from the number of test images alone'),
         ('Over seeds', over_seeds(shipped.get('runs', []))),
         ('Calibration error', f'{shipped["calibration_error"]:.2f} % (15 bins)'),
+        *(('Started from', f'`{run["command"]}` at commit `{run["commit"]}`') for run in record.get('earlier', [])),
         ('Recipe', _recipe(record)),
         ('Command', f'`{record["command"]}`'),
-        ('Cost', f'{record["seconds"] / 60:.0f} minutes on {hardware(record)}'),
+        ('Cost', f'{seconds(record) / 60:.0f} minutes on {hardware(record)}'),
         ('Made at', f'commit `{record["commit"]}`, torch {record["versions"]["torch"]}'),
         ('File', f'{size / 2**20:.1f} MiB, SHA-256 `{shipped["sha256"]}`'),
     ]
@@ -101,9 +102,8 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
 def _recipe(record: Record) -> str:
     optimizer = record['settings']['optim_wrapper']['optimizer']
     settings = ', '.join(f'{k} {v}' for k, v in optimizer.items() if k != 'type')
-    epochs = record['curve'][-1]['epoch']
     batch = record['settings']['train_dataloader']['batch_size'] * record.get('processes', 1)
-    return f'`{record["config"]}`, epochs: {epochs}, batch {batch}, {optimizer["type"]} ({settings})'
+    return f'`{record["config"]}`, epochs: {epochs(record)}, batch {batch}, {optimizer["type"]} ({settings})'
 
 
 def limits(record: Record) -> str:

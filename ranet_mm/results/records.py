@@ -46,8 +46,15 @@ def accuracy(runs: Sequence[Record]) -> str:
 
 
 def epochs(record: Record) -> str:
+    """How many were trained, after how many of the runs that this one started from: `8 + 7`."""
     done, planned = record['curve'][-1]['epoch'], record['epochs']
-    return str(done) if done == planned else f'{done} of {planned}'
+    before = [str(round(run['epochs'] * run['iteration'] / run['iterations'])) for run in record.get('earlier', [])]
+    return ' + '.join([*before, str(done) if done == planned else f'{done} of {planned}'])
+
+
+def seconds(record: Record) -> float:
+    """Of training and validation, with those of the runs that this one started from."""
+    return record['seconds'] + sum(run['seconds'] for run in record.get('earlier', []))
 
 
 def hardware(record: Record) -> str:

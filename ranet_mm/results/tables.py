@@ -72,7 +72,7 @@ def _row_key(record: Record) -> tuple[str, ...]:
 
 def result_row(runs: Sequence[Record], up: str) -> tuple[str, ...]:
     path, data, trained, hardware, _ = _row_key(runs[0])
-    minutes = statistics.mean(r['seconds'] for r in runs) / 60
+    minutes = statistics.mean(records.seconds(r) for r in runs) / 60
     links = ', '.join(f'[seed {r["seed"]}]({up}{r["file"]})' for r in runs)
     config = f'[{Path(path).stem}]({up}{path})'
     line = f'`{records.recipe(runs[0])}`'
