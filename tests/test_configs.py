@@ -25,7 +25,7 @@ NAME = re.compile(r'(?P<net>[a-z]+)(?P<depth>\d+)_(?P<data>[a-z0-9-]+)(?:_(?P<re
 FAMILIES = dict(att='attention', attnext='attentionnext', attinception='attentioninception')
 SETS = dict(digits='Digits', cifar10='CIFAR10', cifar100='CIFAR100', in1k='ImageNet')
 EPOCHS = {'report': 20, 'fast': 20, 'best': 300, 'paper': (205, 106), 'modern': 300, None: 200}
-# Their own epochs and shape of the learning rate: 8 epochs with small images first, 7 more of them, and 14 epochs of digits.
+# Their own epochs and shape of the learning rate: 8 epochs with small images first, 6 more of them, and 14 epochs of digits.
 SPECIAL = ('att56_cifar10-folder_fast', 'att56_cifar10-folder_restart', 'att56_digits')
 
 
@@ -271,11 +271,11 @@ class TestRecipes:
         assert cfg.load_from == 'work_dirs/att56_cifar10-folder_fast/epoch_8.pth'
         assert cfg.model == first.model
         assert cfg.optim_wrapper == first.optim_wrapper | dict(optimizer=first.optim_wrapper.optimizer | dict(lr=0.05))
-        assert cfg.train_cfg.max_epochs == 7
-        assert cfg.custom_hooks[-1] == dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 24), (6.3, 32)])
+        assert cfg.train_cfg.max_epochs == 6
+        assert cfg.custom_hooks[-1] == dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 24), (5.5, 32)])
         assert cfg.custom_hooks[:-1] == first.custom_hooks[:-1]
         lr = rates(cfg, 391)
-        assert lr[[0, 1368, 2736]] == pytest.approx([0.001, 0.025, 0], abs=1e-4)
+        assert lr[[0, 587, 1173, 1759, 2345]] == pytest.approx([0.001, 0.0393, 0.0286, 0.0143, 0], abs=1e-4)
         assert lr.max() == pytest.approx(0.05, rel=0.025)
 
     @pytest.mark.parametrize('name', ['att56_cifar10_fast', 'att56_cifar10-folder_fast', 'resnet18_cifar10_best'])
