@@ -6,7 +6,7 @@ import math
 import statistics
 from typing import Any
 
-from .records import Record, accuracy, epochs, hardware, score, seconds
+from .records import Record, accuracy, epochs, hardware, recipe, score, seconds
 
 
 def spread(record: Record, others: list[Record]) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
         ('95 % interval', f'{low:.2f} to {high:.2f} %, from the number of test images alone'),
         ('Over seeds', over_seeds(shipped.get('runs', []))),
         ('Calibration error', f'{shipped["calibration_error"]:.2f} % (15 bins)'),
-        *(('Started from', f'`{run["command"]}` at commit `{run["commit"]}`') for run in record.get('earlier', [])),
+        *(('Started from', f'`{recipe(run)}` at commit `{run["commit"]}`') for run in record.get('earlier', [])),
         ('Recipe', _recipe(record)),
         ('Command', f'`{record["command"]}`'),
         ('Cost', f'{seconds(record) / 60:.0f} minutes on {hardware(record)}'),
