@@ -25,7 +25,7 @@ NAME = re.compile(r'(?P<net>[a-z]+)(?P<depth>\d+)_(?P<data>[a-z0-9-]+)(?:_(?P<re
 FAMILIES = dict(att='attention', attnext='attentionnext', attinception='attentioninception')
 SETS = dict(digits='Digits', cifar10='CIFAR10', cifar100='CIFAR100', in1k='ImageNet')
 EPOCHS = {'report': 20, 'fast': 20, 'best': 300, 'paper': (205, 106), 'modern': 300, None: 200}
-# Their own epochs and shape of the learning rate: 8 epochs with small images first, 6 more of them, and 14 epochs of digits.
+# Their own epochs and shape of the learning rate: 8 epochs with small images first, 6 after them, 14 of digits.
 SPECIAL = ('att56_cifar10-folder_fast', 'att56_cifar10-folder_restart', 'att56_digits')
 
 

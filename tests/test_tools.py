@@ -271,7 +271,10 @@ class TestCheckpoints:
         keys = told[0]['earlier'][0].keys()
         assert {'command', 'commit', 'seed', 'epochs', 'seconds'} <= keys
         assert [r['command'] for r in told[1]['earlier']] == [first['command'], told[0]['command']]
-        assert [(r['epochs'], r['images']) for r in told[1]['earlier']] == [(2, first['images']), (1, told[0]['images'])]
+        assert [(r['epochs'], r['images']) for r in told[1]['earlier']] == [
+            (2, first['images']),
+            (1, told[0]['images']),
+        ]
         assert 'earlier' not in first
 
     def test_fine_tuning_on_grey_images_adapts_the_first_convolution(self, run):

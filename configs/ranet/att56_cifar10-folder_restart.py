@@ -2,7 +2,8 @@
 
 Command: python tools/train.py configs/ranet/att56_cifar10-folder_restart.py
          Two cores are used best by two processes of one thread, 1.4 times as fast at 24 pixels:
-         tools/dist_train.sh configs/ranet/att56_cifar10-folder_restart.py 2 --cfg-options train_dataloader.batch_size=64
+         tools/dist_train.sh configs/ranet/att56_cifar10-folder_restart.py 2 \\
+         --cfg-options train_dataloader.batch_size=64
 Needs:   data/cifar10_folder/{train,test}/<class>/<image>; another folder by --cfg-options
          train_dataloader.dataset.root=... test_dataloader.dataset.root=...
          work_dirs/att56_cifar10-folder_fast/epoch_8.pth; another checkpoint by --cfg-options load_from=...
@@ -17,7 +18,9 @@ load_from = 'work_dirs/att56_cifar10-folder_fast/epoch_8.pth'
 optim_wrapper = dict(optimizer=dict(lr=0.05))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=50),
-    dict(type='LinearLR', start_factor=1.0, end_factor=4 / 7, by_epoch=True, begin=0, end=3, convert_to_iter_based=True),
+    dict(
+        type='LinearLR', start_factor=1.0, end_factor=4 / 7, by_epoch=True, begin=0, end=3, convert_to_iter_based=True
+    ),
     dict(type='LinearLR', start_factor=1.0, end_factor=0.0, by_epoch=True, begin=3, end=6, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=6)
