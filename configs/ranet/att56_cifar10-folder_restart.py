@@ -2,8 +2,8 @@
 
 Command: python tools/train.py configs/ranet/att56_cifar10-folder_restart.py
          Two cores are used best by two processes of one thread, 1.4 times as fast at 24 pixels:
-         tools/dist_train.sh configs/ranet/att56_cifar10-folder_restart.py 2 \\
-         --cfg-options train_dataloader.batch_size=64
+         tools/dist_train.sh configs/ranet/att56_cifar10-folder_restart.py 2 --cfg-options
+         train_dataloader.batch_size=64
 Needs:   data/cifar10_folder/{train,test}/<class>/<image>; another folder by --cfg-options
          train_dataloader.dataset.root=... test_dataloader.dataset.root=...
          work_dirs/att56_cifar10-folder_fast/epoch_8.pth; another checkpoint by --cfg-options load_from=...
