@@ -99,6 +99,7 @@ def add_tta(cfg: Config) -> None:
 def test(args: argparse.Namespace) -> int:
     """Evaluate, then print one summary line and where things were written."""
     cfg = configure(args)
+    from ..mm import launch
     from ..mm.progress import shown
 
     runner = common.build_runner(cfg)
@@ -112,6 +113,7 @@ def test(args: argparse.Namespace) -> int:
             Path(args.out).write_text(json.dumps(metrics, indent=1, default=float) + '\n')
         print(summary(runner, metrics, seconds))
         print(f'Written to {", ".join([f"{shown(runner.log_dir)}/", *written])}')
+    launch.leave()
     return 0
 
 

@@ -70,6 +70,7 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
 def train(args: argparse.Namespace) -> int:
     """Train, then print one summary line and where things were written."""
     cfg = configure(args)
+    from ..mm import launch
     from . import workdir
 
     if not (args.resume or args.overwrite):
@@ -77,6 +78,7 @@ def train(args: argparse.Namespace) -> int:
     runner = common.build_runner(cfg)
     runner.register_hook(workdir.ClaimHook(cfg, clean=args.overwrite))
     runner.train()
+    launch.leave()
     if common.is_main_process():
         print(summary(Path(cfg.work_dir)))
     return 0

@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
+from . import launch
 
 
 @HOOKS.register_module()
@@ -67,6 +68,7 @@ class InterruptHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         self._restore()
+        self._leave()
         folder = Path(runner.work_dir)
         latest = folder / 'last_checkpoint'
         if is_main_process() and latest.is_file() and Path(latest.read_text()).name != self.FILE:
@@ -74,7 +76,15 @@ class InterruptHook(Hook):
 
     def _stop(self, what: str) -> None:
         self._restore()
+        self._leave()
+        launch.leave()
         raise KeyboardInterrupt(f'{what}; --resume goes on from the latest checkpoint')
+
+    def _leave(self) -> None:
+        """End the hook's own group, as `launch.leave` ends the run's."""
+        if self.group is not None:
+            torch.distributed.destroy_process_group(self.group)
+            self.group = None
 
     def _restore(self) -> None:
         for number, handler in self.previous.items():

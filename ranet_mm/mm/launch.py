@@ -40,6 +40,17 @@ def prepare(cfg: Config) -> None:
         torch.distributed.init_process_group('gloo', **_timeout(dist_cfg))
 
 
+def leave() -> None:
+    """End gloo's group, at a point where no process waits for another.
+
+    The threads of a group that is left to the interpreter's exit now and then abort the process, and with it a run
+    that had succeeded (pytorch/pytorch#190489).
+    """
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_backend() == 'gloo':
+        distributed.destroy_process_group()
+
+
 def _timeout(dist_cfg: dict[str, Any]) -> dict[str, Any]:
     return dict(timeout=timedelta(seconds=dist_cfg['timeout'])) if dist_cfg.get('timeout') else {}
 
