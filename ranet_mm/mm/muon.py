@@ -1,0 +1,126 @@
+"""Muon, the optimizer of `att56_cifar10-folder_muon.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, get_rank, get_world_size
+from torch import Tensor, nn
+
+from ..registry import OPTIMIZERS
+from .optim import amp_dtype
+
+# Five steps of a quintic whose coefficients were optimized for each step: singular values from 0.01 to 1 end near 1.
+# Figures from timm 1.0.31, `timm.optim.muon`, there called "quintic".
+QUINTIC = (
+    (4.0848, -6.8946, 2.9270),
+    (3.9505, -6.3029, 2.6377),
+    (3.7418, -5.5913, 2.3037),
+    (2.8769, -3.1427, 1.2046),
+    (2.8366, -3.0525, 1.2012),
+)
+
+
+@OPTIMIZERS.register_module()
+class RelativeMuon(torch.optim.Optimizer):
+    """Muon (Jordan et al., 2024) for kernels of convolutions, Nesterov SGD for all other parameters.
+
+    A kernel's momentum, as a matrix of (outputs, inputs x height x width), is replaced by the nearest orthogonal matrix
+    and scaled to `lr` times the kernel's norm: before a batch norm nothing but the ratio of the two matters. So a
+    kernel's weight decay has no use and is not applied. PyTorch's and timm's Muon take the same steps but for the
+    scale; they compute in bfloat16 always, 20 times as slow on a CPU that emulates it, and each process repeats the
+    work of the others. Here processes share out the kernels.
+
+    Args:
+        params: Parameters or groups of them.
+        lr: Length of a kernel's step as a fraction of the kernel's norm.
+        momentum: Of kernels.
+        sgd_ratio: SGD's rate as a multiple of `lr`.
+        sgd_momentum: Of all other parameters.
+        weight_decay: Of all other parameters.
+
+    Raises:
+        ValueError: `lr` is negative, or a momentum is not in [0, 1).
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        sgd_ratio: float = 2.5,
+        sgd_momentum: float = 0.9,
+        weight_decay: float = 0.0,
+    ) -> None:
+        if lr < 0:
+            raise ValueError(f'lr={lr!r} is not allowed: it must be 0 or more')
+        for name, value in (('momentum', momentum), ('sgd_momentum', sgd_momentum)):
+            if not 0 <= value < 1:
+                raise ValueError(f'{name}={value!r} is not allowed: it must be 0 or more and below 1')
+        defaults = dict(
+            lr=lr, momentum=momentum, sgd_ratio=sgd_ratio, sgd_momentum=sgd_momentum, weight_decay=weight_decay
+        )
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        kernels, momenta = [], []
+        for group in self.param_groups:
+            for p in group['params']:
+                if p.grad is None:
+                    continue
+                if p.dim() == 4:
+                    kernels.append((p, group['lr']))
+                    momenta.append(self._momentum(p, p.grad, group['momentum']))
+                else:
+                    grad = p.grad.add(p, alpha=group['weight_decay'])
+                    step = self._momentum(p, grad, group['sgd_momentum'])
+                    p.sub_(step, alpha=group['lr'] * group['sgd_ratio'])
+        for (p, lr), step in zip(kernels, orthogonalized(momenta), strict=True):
+            p.sub_(step * (lr * p.norm() / step.norm().clamp(min=1e-12)))
+        return loss
+
+    def _momentum(self, p: nn.Parameter, grad: Tensor, momentum: float) -> Tensor:
+        """Nesterov's."""
+        state = self.state[p]
+        if 'momentum_buffer' not in state:
+            state['momentum_buffer'] = torch.zeros_like(p)
+        buffer = state['momentum_buffer'].mul_(momentum).add_(grad)
+        return grad.add(buffer, alpha=momentum)
+
+
+def orthogonalized(kernels: list[Tensor]) -> list[Tensor]:
+    """Each kernel's nearest orthogonal matrix, in the kernel's shape; with several processes each computes a share."""
+    rank, processes = get_rank(), get_world_size()
+    done = []
+    for i, kernel in enumerate(kernels):
+        matrix = kernel.flatten(1)
+        done.append(newton_schulz(matrix) if i % processes == rank else torch.zeros_like(matrix))
+    if processes > 1 and done:
+        flat = torch.cat([matrix.flatten() for matrix in done])
+        all_reduce(flat)
+        done = flat.split([matrix.numel() for matrix in done])
+    return [matrix.view(kernel.shape) for matrix, kernel in zip(done, kernels, strict=True)]
+
+
+def newton_schulz(matrix: Tensor) -> Tensor:
+    """The nearest matrix with orthonormal rows, or columns where there are more rows; singular values within 0.1 of 1.
+
+    Args:
+        matrix: (m, n).
+    """
+    half = matrix.dtype == torch.float32 and amp_dtype(matrix.device.type) == torch.bfloat16
+    x = matrix.bfloat16() if half else matrix
+    if tall := matrix.shape[0] > matrix.shape[1]:
+        x = x.mT
+    x = x / x.norm().clamp(min=1e-7)
+    for a, b, c in QUINTIC:
+        gram = x @ x.mT
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).to(matrix.dtype)
