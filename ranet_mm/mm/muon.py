@@ -24,25 +24,24 @@ QUINTIC = (
 
 
 @OPTIMIZERS.register_module()
-class RelativeMuon(torch.optim.Optimizer):
+class Muon(torch.optim.Optimizer):
     """Muon (Jordan et al., 2024) for kernels of convolutions, Nesterov SGD for all other parameters.
 
-    A kernel's momentum, as a matrix of (outputs, inputs x height x width), is replaced by the nearest orthogonal matrix
-    and scaled to `lr` times the kernel's norm: before a batch norm nothing but the ratio of the two matters. So a
-    kernel's weight decay has no use and is not applied. PyTorch's and timm's Muon take the same steps but for the
-    scale; they compute in bfloat16 always, 20 times as slow on a CPU that emulates it, and each process repeats the
-    work of the others. Here processes share out the kernels.
+    A kernel's momentum, as a matrix of (outputs, inputs x height x width), is replaced by the nearest orthogonal matrix,
+    scaled such that an element's root mean square is 0.2 (Liu et al., "Muon is scalable", 2025). PyTorch's and timm's
+    Muon take the same steps, but compute in bfloat16 always, 20 times as slow on a CPU that emulates it, and each
+    process repeats the work of the others. Here processes share out the kernels.
 
     Args:
         params: Parameters or groups of them.
-        lr: Length of a kernel's step as a fraction of the kernel's norm.
+        lr: Rate of kernels.
         momentum: Of kernels.
         sgd_ratio: SGD's rate as a multiple of `lr`.
         sgd_momentum: Of all other parameters.
-        weight_decay: Of all other parameters.
+        weight_decay: A step takes this fraction of a parameter away, times its rate (decoupled decay).
 
     Raises:
-        ValueError: `lr` is negative, or a momentum is not in [0, 1).
+        ValueError: `lr` or `sgd_ratio` is negative, or a momentum is not in [0, 1).
     """
 
     def __init__(
@@ -50,12 +49,13 @@ class RelativeMuon(torch.optim.Optimizer):
         params: Iterable[Any],
         lr: float = 0.02,
         momentum: float = 0.95,
-        sgd_ratio: float = 2.5,
+        sgd_ratio: float = 5.0,
         sgd_momentum: float = 0.9,
         weight_decay: float = 0.0,
     ) -> None:
-        if lr < 0:
-            raise ValueError(f'lr={lr!r} is not allowed: it must be 0 or more')
+        for name, value in (('lr', lr), ('sgd_ratio', sgd_ratio)):
+            if value < 0:
+                raise ValueError(f'{name}={value!r} is not allowed: it must be 0 or more')
         for name, value in (('momentum', momentum), ('sgd_momentum', sgd_momentum)):
             if not 0 <= value < 1:
                 raise ValueError(f'{name}={value!r} is not allowed: it must be 0 or more and below 1')
@@ -70,38 +70,41 @@ class RelativeMuon(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        kernels, momenta = [], []
+        kernels, steps = [], []
         for group in self.param_groups:
-            for p in group['params']:
-                if p.grad is None:
-                    continue
+            for p in (p for p in group['params'] if p.grad is not None):
                 if p.dim() == 4:
-                    kernels.append((p, group['lr']))
-                    momenta.append(self._momentum(p, p.grad, group['momentum']))
+                    kernels.append((p, group))
+                    steps.append(self._nesterov(p, group['momentum']))
                 else:
-                    grad = p.grad.add(p, alpha=group['weight_decay'])
-                    step = self._momentum(p, grad, group['sgd_momentum'])
-                    p.sub_(step, alpha=group['lr'] * group['sgd_ratio'])
-        for (p, lr), step in zip(kernels, orthogonalized(momenta), strict=True):
-            p.sub_(step * (lr * p.norm() / step.norm().clamp(min=1e-12)))
+                    _move(p, self._nesterov(p, group['sgd_momentum']), group['lr'] * group['sgd_ratio'], group)
+        for (p, group), step in zip(kernels, orthogonalized(steps), strict=True):
+            _move(p, step, group['lr'], group)
         return loss
 
-    def _momentum(self, p: nn.Parameter, grad: Tensor, momentum: float) -> Tensor:
-        """Nesterov's."""
+    def _nesterov(self, p: nn.Parameter, momentum: float) -> Tensor:
         state = self.state[p]
         if 'momentum_buffer' not in state:
             state['momentum_buffer'] = torch.zeros_like(p)
-        buffer = state['momentum_buffer'].mul_(momentum).add_(grad)
-        return grad.add(buffer, alpha=momentum)
+        buffer = state['momentum_buffer'].mul_(momentum).add_(p.grad)
+        return p.grad.add(buffer, alpha=momentum)
+
+
+def _move(p: nn.Parameter, step: Tensor, lr: float, group: dict[str, Any]) -> None:
+    p.mul_(1 - lr * group['weight_decay']).sub_(step, alpha=lr)
 
 
 def orthogonalized(kernels: list[Tensor]) -> list[Tensor]:
-    """Each kernel's nearest orthogonal matrix, in the kernel's shape; with several processes each computes a share."""
+    """Each kernel's nearest orthogonal matrix times 0.2 * sqrt(its longer side), in the kernel's shape.
+
+    With several processes each computes a share of them.
+    """
     rank, processes = get_rank(), get_world_size()
     done = []
     for i, kernel in enumerate(kernels):
         matrix = kernel.flatten(1)
-        done.append(newton_schulz(matrix) if i % processes == rank else torch.zeros_like(matrix))
+        scale = 0.2 * max(matrix.shape) ** 0.5 if i % processes == rank else 0.0
+        done.append(newton_schulz(matrix) * scale if scale else torch.zeros_like(matrix))
     if processes > 1 and done:
         flat = torch.cat([matrix.flatten() for matrix in done])
         all_reduce(flat)

@@ -7,6 +7,4 @@ Cost:    about a minute on one CPU core.
 
 _base_ = './att56_small.py'
 
-optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='ranet_mm.RelativeMuon', lr=0.02, sgd_ratio=2.5, weight_decay=5e-4)
-)
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='ranet_mm.Muon', lr=0.02, weight_decay=0.05))
