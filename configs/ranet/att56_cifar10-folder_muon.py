@@ -14,7 +14,7 @@ _base_ = ['./att56_cifar10-folder_fast.py']
 load_from = 'work_dirs/att56_cifar10-folder_restart/epoch_6.pth'
 # On held-out images, from scratch in 250 iterations, Muon was ahead of SGD by as much as SGD gained in 100 of them.
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='ranet_mm.Muon', lr=0.003, weight_decay=0.05)
+    optimizer=dict(_delete_=True, type='ranet_mm.Muon', lr=0.0015, weight_decay=0.05)
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=50),
