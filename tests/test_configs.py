@@ -25,8 +25,8 @@ NAME = re.compile(r'(?P<net>[a-z]+)(?P<depth>\d+)_(?P<data>[a-z0-9-]+)(?:_(?P<re
 FAMILIES = dict(att='attention', attnext='attentionnext', attinception='attentioninception')
 SETS = dict(digits='Digits', cifar10='CIFAR10', cifar100='CIFAR100', in1k='ImageNet')
 EPOCHS = {'report': 20, 'fast': 20, 'best': 300, 'paper': (205, 106), 'modern': 300, None: 200}
-# Their own epochs and shape of the learning rate: 8 epochs with small images first, 6 after them, 14 of digits.
-SPECIAL = ('att56_cifar10-folder_fast', 'att56_cifar10-folder_restart', 'att56_digits')
+# Their own epochs and shape of the learning rate: 8 epochs with small images first, 6 after them, 6 more, 14 of digits.
+SPECIAL = ('att56_cifar10-folder_fast', 'att56_cifar10-folder_restart', 'att56_cifar10-folder_muon', 'att56_digits')
 
 
 @cache
@@ -277,6 +277,18 @@ class TestRecipes:
         lr = rates(cfg, 391)
         assert lr[[0, 587, 1173, 1759, 2345]] == pytest.approx([0.001, 0.0393, 0.0286, 0.0143, 0], abs=1e-4)
         assert lr.max() == pytest.approx(0.05, rel=0.025)
+
+    def test_muon_on_a_cpu(self):
+        first, cfg = load('att56_cifar10-folder_fast'), load('att56_cifar10-folder_muon')
+        assert cfg.load_from == 'work_dirs/att56_cifar10-folder_restart/epoch_6.pth'
+        assert cfg.model == first.model
+        assert cfg.optim_wrapper.optimizer == dict(type='ranet_mm.Muon', lr=0.0015, weight_decay=0.05)
+        assert cfg.optim_wrapper.paramwise_cfg == first.optim_wrapper.paramwise_cfg
+        assert cfg.train_cfg.max_epochs == 6
+        assert cfg.custom_hooks[-1] == dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 24), (3.5, 32)])
+        lr = rates(cfg, 391)
+        assert lr[[0, 586, 1173, 1759, 2345]] == pytest.approx([3e-5, 1.125e-3, 7.5e-4, 3.75e-4, 0], abs=2e-6)
+        assert lr.argmax() == 49
 
     @pytest.mark.parametrize('name', ['att56_cifar10_fast', 'att56_cifar10-folder_fast', 'resnet18_cifar10_best'])
     def test_norms_and_biases_do_not_decay(self, name):

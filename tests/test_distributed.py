@@ -14,6 +14,8 @@ from conftest import make_images
 
 pytest.importorskip('mmpretrain')
 
+from mmengine.config import Config
+
 from ranet_mm.cli import test, train
 from ranet_mm.mm import launch
 from ranet_mm.mm.checkpoint import read_checkpoint
@@ -57,14 +59,20 @@ FSDP = """
 runner_type = 'FlexibleRunner'
 strategy = dict(type='ranet_mm.FSDPStrategy')
 """
-# Double precision tells rounding from mistakes. The second process alone gets a signal during its n-th step.
+# Double precision tells rounding from mistakes. The second process alone gets a signal during its n-th step. Threads of a
+# group that still exists at the exit may abort the process there.
 SIGNAL_HOOK = """
-import os, signal
+import atexit, os, signal
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 torch.set_default_dtype(torch.float64)
+
+@atexit.register
+def tell():
+    if torch.distributed.is_initialized():
+        print('a group is left')
 
 @HOOKS.register_module()
 class SignalHook(Hook):
@@ -149,6 +157,7 @@ def assert_same_weights(a, b, **tolerance):
 class TestTwoProcesses:
     def test_half_the_batch_each_is_the_run_of_one(self, folder, two):
         assert two.returncode == 0, two.stderr
+        assert 'a group is left' not in two.stdout
         assert train.main([config(4), '--work-dir', 'one']) == 0
         one, other = record('one'), record('two')
         assert (one['processes'], other['processes']) == (1, 2)
@@ -163,6 +172,7 @@ class TestTwoProcesses:
         path = config(2)
         done = start('dist_test.sh', path, 'two/epoch_2.pth', 2, '--dump', 'two.pkl', PORT='29542')
         assert done.returncode == 0, done.stderr
+        assert 'a group is left' not in done.stdout
         assert test.main([path, 'two/epoch_2.pth', '--dump', 'one.pkl']) == 0
         scores = re.compile(r'accuracy [\d.]+ on 11 images')
         assert scores.search(capsys.readouterr().out)[0] == scores.search(done.stdout)[0]
@@ -177,6 +187,7 @@ class TestTwoProcesses:
         done = start(*argv, PORT='29543', SIGNAL_AT='5')
         assert done.returncode != 0
         assert done.stderr.count('error: interrupted after iteration 5 of 6; --resume goes on') == 1
+        assert 'a group is left' not in done.stdout
         assert read_checkpoint('cut/interrupted.pth')['meta']['iter'] == 5
         assert not Path('cut/epoch_2.pth').exists()
         done = start(*argv, '--resume', PORT='29544')
@@ -212,6 +223,13 @@ class TestTwoProcesses:
             assert torch.equal(first[key], second[key]), key
             assert torch.equal(first[key], saved[key]), key
 
+    def test_muon_is_shared_out(self, folder):
+        more = "optim_wrapper = dict(optimizer=dict(type='ranet_mm.Muon', lr=0.01, weight_decay=0.1))\n"
+        done = start('dist_train.sh', config(2, more), 2, '--work-dir', 'two_muon', PORT='29549')
+        assert done.returncode == 0, done.stderr
+        assert train.main([config(4, more), '--work-dir', 'one_muon']) == 0
+        assert_same_weights('one_muon/epoch_2.pth', 'two_muon/epoch_2.pth', rtol=0, atol=1e-8)
+
     def test_fully_sharded(self, folder, two):
         """Equal to replicas, resumed too; its checkpoints are of the whole model, for one process as well."""
         path = config(2, FSDP)
@@ -233,6 +251,16 @@ class TestTwoProcesses:
 
 
 class TestLaunch:
+    def test_leave(self, monkeypatch):
+        values = dict(RANK='0', WORLD_SIZE='1', LOCAL_RANK='0', MASTER_ADDR='127.0.0.1', MASTER_PORT='29550')
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+        launch.prepare(Config(dict(launcher='pytorch')))
+        assert torch.distributed.is_initialized()
+        for _ in range(2):
+            launch.leave()
+            assert not torch.distributed.is_initialized()
+
     @pytest.mark.parametrize('launcher', launch.LAUNCHERS)
     def test_not_started_by_the_launcher(self, launcher, monkeypatch, capsys):
         for name in launch.LAUNCHERS[launcher]:

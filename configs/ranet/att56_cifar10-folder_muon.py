@@ -23,6 +23,6 @@ param_scheduler = [
 train_cfg = dict(max_epochs=6)
 custom_hooks = [
     *_base_.custom_hooks[:-1],
-    dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 24), (3, 32)]),
+    dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 24), (3.5, 32)]),
 ]
 randomness = dict(seed=2)  # another order of the images than in the cycles before
