@@ -118,7 +118,9 @@ class TestMuon:
         train(model, Muon(model.parameters(), weight_decay=0.1))
         assert torch.equal(model[0].weight, before)
 
-    @pytest.mark.parametrize(('name', 'value'), [('lr', -1), ('sgd_ratio', -0.1), ('momentum', 1.0), ('sgd_momentum', -1)])
+    @pytest.mark.parametrize(
+        ('name', 'value'), [('lr', -1), ('sgd_ratio', -0.1), ('momentum', 1.0), ('sgd_momentum', -1)]
+    )
     def test_bad_options(self, name, value):
         with pytest.raises(ValueError, match=f'{name}={value} is not allowed: it must be 0 or more'):
             OPTIMIZERS.build(dict(type='ranet_mm.Muon', params=[nn.Parameter(torch.zeros(1))], **{name: value}))
