@@ -59,8 +59,8 @@ FSDP = """
 runner_type = 'FlexibleRunner'
 strategy = dict(type='ranet_mm.FSDPStrategy')
 """
-# Double precision tells rounding from mistakes. The second process alone gets a signal during its n-th step. Threads of a
-# group that still exists at the exit may abort the process there.
+# Double precision tells rounding from mistakes. The second process alone gets a signal during its n-th step. A group
+# that still exists at the exit has threads that may abort the process there.
 SIGNAL_HOOK = """
 import atexit, os, signal
 import torch

@@ -6,13 +6,13 @@ Command: python tools/train.py configs/ranet/att56_cifar10-folder_muon.py
 Needs:   data/cifar10_folder/{train,test}/<class>/<image>; another folder by --cfg-options
          train_dataloader.dataset.root=... test_dataloader.dataset.root=...
          work_dirs/att56_cifar10-folder_restart/epoch_6.pth; another checkpoint by --cfg-options load_from=...
-Cost:    6 epochs of 50,000 images; 391 M multiply-adds an image at 24 pixels, 694 M at 32; Muon adds some 10 % of the time.
+Cost:    6 epochs of 50,000 images; 391 M multiply-adds an image at 24 pixels, 694 M at 32; Muon adds about a tenth.
 """
 
 _base_ = ['./att56_cifar10-folder_fast.py']
 
 load_from = 'work_dirs/att56_cifar10-folder_restart/epoch_6.pth'
-# The rate is a tenth of what suits training from scratch, as kernels are smaller than at first: weights of 0.03, not 0.09.
+# A tenth of what suits training from scratch: kernels are smaller than at first, with weights of about 0.03, not 0.09.
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='ranet_mm.Muon', lr=0.0015, weight_decay=0.05))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=50),
