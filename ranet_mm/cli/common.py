@@ -6,6 +6,7 @@ import argparse
 import ast
 import contextlib
 import difflib
+import gc
 import io
 import os
 import re
@@ -47,6 +48,12 @@ def run(program: Callable[[argparse.Namespace], int | None], args: argparse.Name
     Returns:
         The exit code: the program's, 1 after an error, 130 when interrupted.
     """
+    code = _run(program, args)
+    gc.collect()  # models are in cycles, and one of several processes holds their group: see `launch.leave`
+    return code
+
+
+def _run(program: Callable[[argparse.Namespace], int | None], args: argparse.Namespace) -> int:
     try:
         code = program(args) or 0
         sys.stdout.flush()

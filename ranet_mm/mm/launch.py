@@ -44,7 +44,8 @@ def leave() -> None:
     """End gloo's group, at a point where no process waits for another.
 
     The threads of a group that is left to the interpreter's exit now and then abort the process, and with it a run
-    that had succeeded (pytorch/pytorch#190489).
+    that had succeeded (pytorch/pytorch#190489). They end with the last that holds the group: the model's wrapper
+    does, which `cli.common.run` has collected before the exit.
     """
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized() and distributed.get_backend() == 'gloo':
