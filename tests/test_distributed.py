@@ -59,6 +59,7 @@ FSDP = """
 runner_type = 'FlexibleRunner'
 strategy = dict(type='ranet_mm.FSDPStrategy')
 """
+MUON = "optim_wrapper = dict(optimizer=dict(type='ranet_mm.Muon', lr=0.01, weight_decay=0.1))\n"
 # Double precision tells rounding from mistakes. The second process alone gets a signal during its n-th step. Threads of
 # a group that still run at the exit may abort the process there; a group that is destroyed has them while it is held.
 SIGNAL_HOOK = """
@@ -228,10 +229,9 @@ class TestTwoProcesses:
             assert torch.equal(first[key], saved[key]), key
 
     def test_muon_is_shared_out(self, folder):
-        more = "optim_wrapper = dict(optimizer=dict(type='ranet_mm.Muon', lr=0.01, weight_decay=0.1))\n"
-        done = start('dist_train.sh', config(2, more), 2, '--work-dir', 'two_muon', PORT='29549')
+        done = start('dist_train.sh', config(2, MUON), 2, '--work-dir', 'two_muon', PORT='29549')
         assert done.returncode == 0, done.stderr
-        assert train.main([config(4, more), '--work-dir', 'one_muon']) == 0
+        assert train.main([config(4, MUON), '--work-dir', 'one_muon']) == 0
         assert_same_weights('one_muon/epoch_2.pth', 'two_muon/epoch_2.pth', rtol=0, atol=1e-8)
 
     def test_fully_sharded(self, folder, two):
@@ -247,6 +247,11 @@ class TestTwoProcesses:
         assert done.returncode == 0, done.stderr
         assert_same_weights('sharded/epoch_2.pth', 'uninterrupted.pth', rtol=0, atol=0)
         assert test.main([config(2), 'sharded/epoch_2.pth']) == 0
+
+    def test_muon_needs_whole_kernels(self, folder):
+        done = start('dist_train.sh', config(2, FSDP + MUON), 2, '--work-dir', 'sharded_muon', PORT='29551')
+        assert done.returncode != 0
+        assert 'no parameter has the 4 dimensions of a kernel' in done.stderr
 
     def test_another_number_of_processes_cannot_go_on(self, folder, two, capsys):
         assert train.main([config(2), '--work-dir', 'two', '--resume', 'two/epoch_1.pth']) == 1

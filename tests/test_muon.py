@@ -124,3 +124,7 @@ class TestMuon:
     def test_bad_options(self, name, value):
         with pytest.raises(ValueError, match=f'{name}={value} is not allowed: it must be 0 or more'):
             OPTIMIZERS.build(dict(type='ranet_mm.Muon', params=[nn.Parameter(torch.zeros(1))], **{name: value}))
+
+    def test_flat_parameters_are_refused(self):
+        with pytest.raises(ValueError, match='no parameter has the 4 dimensions of a kernel; FSDPStrategy'):
+            Muon([nn.Parameter(torch.zeros(27))])

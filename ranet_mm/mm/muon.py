@@ -42,7 +42,7 @@ class Muon(torch.optim.Optimizer):
         weight_decay: A step takes this fraction of a parameter away, times its rate (decoupled decay).
 
     Raises:
-        ValueError: `lr` or `sgd_ratio` is negative, or a momentum is not in [0, 1).
+        ValueError: `lr` or `sgd_ratio` is negative, a momentum is not in [0, 1), or no parameter is a kernel.
     """
 
     def __init__(
@@ -64,6 +64,10 @@ class Muon(torch.optim.Optimizer):
             lr=lr, momentum=momentum, sgd_ratio=sgd_ratio, sgd_momentum=sgd_momentum, weight_decay=weight_decay
         )
         super().__init__(params, defaults)
+        if not any(p.dim() == 4 for group in self.param_groups for p in group['params']):
+            raise ValueError(
+                'params is not allowed: no parameter has the 4 dimensions of a kernel; FSDPStrategy flattens them'
+            )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
