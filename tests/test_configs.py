@@ -25,8 +25,9 @@ NAME = re.compile(r'(?P<net>[a-z]+)(?P<depth>\d+)_(?P<data>[a-z0-9-]+)(?:_(?P<re
 FAMILIES = dict(att='attention', attnext='attentionnext', attinception='attentioninception')
 SETS = dict(digits='Digits', cifar10='CIFAR10', cifar100='CIFAR100', in1k='ImageNet')
 EPOCHS = {'report': 20, 'fast': 20, 'best': 300, 'paper': (205, 106), 'modern': 300, None: 200}
-# Their own epochs and shape of the learning rate: 8 epochs with small images first, 6 after them, 6 more, 14 of digits.
-SPECIAL = ('att56_cifar10-folder_fast', 'att56_cifar10-folder_restart', 'att56_cifar10-folder_muon', 'att56_digits')
+# Their own epochs and shape of the learning rate: four cycles of 8, 6, 6 and 2 epochs, and 14 of digits.
+CYCLES = tuple(f'att56_cifar10-folder_{name}' for name in ('fast', 'restart', 'muon', 'final'))
+SPECIAL = (*CYCLES, 'att56_digits')
 
 
 @cache
@@ -288,6 +289,18 @@ class TestRecipes:
         assert cfg.custom_hooks[-1] == dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 24), (3.5, 32)])
         lr = rates(cfg, 391)
         assert lr[[0, 586, 1173, 1759, 2345]] == pytest.approx([3e-5, 1.125e-3, 7.5e-4, 3.75e-4, 0], abs=2e-6)
+        assert lr.argmax() == 49
+
+    def test_final_on_a_cpu(self):
+        before, cfg = load('att56_cifar10-folder_muon'), load('att56_cifar10-folder_final')
+        assert cfg.load_from == 'work_dirs/att56_cifar10-folder_muon/epoch_6.pth'
+        assert cfg.model == before.model
+        assert cfg.optim_wrapper.optimizer == dict(type='ranet_mm.Muon', lr=0.0005, weight_decay=0.05)
+        assert cfg.optim_wrapper.paramwise_cfg == before.optim_wrapper.paramwise_cfg
+        assert cfg.train_cfg.max_epochs == 2
+        assert cfg.custom_hooks == before.custom_hooks[:-1]
+        lr = rates(cfg, 391)
+        assert lr[[0, 195, 391, 586, 781]] == pytest.approx([1e-5, 3.75e-4, 2.5e-4, 1.25e-4, 0], abs=2e-6)
         assert lr.argmax() == 49
 
     @pytest.mark.parametrize('name', ['att56_cifar10_fast', 'att56_cifar10-folder_fast', 'resnet18_cifar10_best'])
