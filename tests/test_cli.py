@@ -113,7 +113,9 @@ class TestConsole:
         done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert re.search(r'^attention56_cifar +56 +7,202,794 +32x32 +10 +cifar10, digits$', done.stdout, re.M)
-        assert 'airplane' in done.stdout
+        shown = re.findall(r' ([a-z]+) +[\d.]+ %$', done.stdout, re.M)
+        assert len(set(shown)) == 5
+        assert set(shown) <= set(ranet_mm.weights.index()['attention56_cifar.cifar10']['label_names'])
 
     @pytest.mark.slow
     def test_a_reader_that_stops_is_no_error(self):

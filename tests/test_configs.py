@@ -279,29 +279,23 @@ class TestRecipes:
         assert lr[[0, 587, 1173, 1759, 2345]] == pytest.approx([0.001, 0.0393, 0.0286, 0.0143, 0], abs=1e-4)
         assert lr.max() == pytest.approx(0.05, rel=0.025)
 
-    def test_muon_on_a_cpu(self):
-        first, cfg = load('att56_cifar10-folder_fast'), load('att56_cifar10-folder_muon')
-        assert cfg.load_from == 'work_dirs/att56_cifar10-folder_restart/epoch_6.pth'
+    @pytest.mark.parametrize(
+        ('name', 'start', 'lr', 'epochs', 'smaller'),
+        [('muon', 'restart', 0.0015, 6, [(0, 24), (3.5, 32)]), ('final', 'muon', 0.0005, 2, None)],
+    )
+    def test_muon_on_a_cpu(self, name, start, lr, epochs, smaller):
+        first, cfg = load('att56_cifar10-folder_fast'), load(f'att56_cifar10-folder_{name}')
+        assert cfg.load_from == f'work_dirs/att56_cifar10-folder_{start}/epoch_6.pth'
         assert cfg.model == first.model
-        assert cfg.optim_wrapper.optimizer == dict(type='ranet_mm.Muon', lr=0.0015, weight_decay=0.05)
+        assert cfg.optim_wrapper.optimizer == dict(type='ranet_mm.Muon', lr=lr, weight_decay=0.05)
         assert cfg.optim_wrapper.paramwise_cfg == first.optim_wrapper.paramwise_cfg
-        assert cfg.train_cfg.max_epochs == 6
-        assert cfg.custom_hooks[-1] == dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 24), (3.5, 32)])
-        lr = rates(cfg, 391)
-        assert lr[[0, 586, 1173, 1759, 2345]] == pytest.approx([3e-5, 1.125e-3, 7.5e-4, 3.75e-4, 0], abs=2e-6)
-        assert lr.argmax() == 49
-
-    def test_final_on_a_cpu(self):
-        before, cfg = load('att56_cifar10-folder_muon'), load('att56_cifar10-folder_final')
-        assert cfg.load_from == 'work_dirs/att56_cifar10-folder_muon/epoch_6.pth'
-        assert cfg.model == before.model
-        assert cfg.optim_wrapper.optimizer == dict(type='ranet_mm.Muon', lr=0.0005, weight_decay=0.05)
-        assert cfg.optim_wrapper.paramwise_cfg == before.optim_wrapper.paramwise_cfg
-        assert cfg.train_cfg.max_epochs == 2
-        assert cfg.custom_hooks == before.custom_hooks[:-1]
-        lr = rates(cfg, 391)
-        assert lr[[0, 195, 391, 586, 781]] == pytest.approx([1e-5, 3.75e-4, 2.5e-4, 1.25e-4, 0], abs=2e-6)
-        assert lr.argmax() == 49
+        assert cfg.train_cfg.max_epochs == epochs
+        resize = [dict(type='ranet_mm.ProgressiveResizeHook', sizes=smaller)] if smaller else []
+        assert cfg.custom_hooks == [*first.custom_hooks[:-1], *resize]
+        steps = epochs * 391
+        quarters = rates(cfg, 391)[[0, steps // 4, steps // 2, 3 * steps // 4, steps - 1]]
+        assert quarters / lr == pytest.approx([0.02, 0.75, 0.5, 0.25, 0], abs=2e-3)
+        assert rates(cfg, 391).argmax() == 49
 
     @pytest.mark.parametrize('name', ['att56_cifar10_fast', 'att56_cifar10-folder_fast', 'resnet18_cifar10_best'])
     def test_norms_and_biases_do_not_decay(self, name):
