@@ -147,7 +147,8 @@ def record(name):
 
 
 def assert_no_thread_left(done):
-    assert re.findall(r'threads of gloo: (\d+)', done.stdout) == ['0', '0']
+    """Of each process that came to its exit: torchrun ends the others when the first of them was interrupted."""
+    assert set(re.findall(r'threads of gloo: (\d+)', done.stdout)) == {'0'}
 
 
 def assert_same_weights(a, b, **tolerance):
