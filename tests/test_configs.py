@@ -25,8 +25,8 @@ NAME = re.compile(r'(?P<net>[a-z]+)(?P<depth>\d+)_(?P<data>[a-z0-9-]+)(?:_(?P<re
 FAMILIES = dict(att='attention', attnext='attentionnext', attinception='attentioninception')
 SETS = dict(digits='Digits', cifar10='CIFAR10', cifar100='CIFAR100', in1k='ImageNet')
 EPOCHS = {'report': 20, 'fast': 20, 'best': 300, 'paper': (205, 106), 'modern': 300, None: 200}
-# Their own epochs and shape of the learning rate: four cycles of 8, 6, 6 and 2 epochs, and 14 of digits.
-CYCLES = tuple(f'att56_cifar10-folder_{name}' for name in ('fast', 'restart', 'muon', 'final'))
+# Their own epochs and shape of the learning rate: cycles of 8, 6, 6, 2 and 5 epochs, and 14 of digits.
+CYCLES = tuple(f'att56_cifar10-folder_{name}' for name in ('fast', 'restart', 'muon', 'final', 'augment'))
 SPECIAL = (*CYCLES, 'att56_digits')
 
 
@@ -281,11 +281,15 @@ class TestRecipes:
 
     @pytest.mark.parametrize(
         ('name', 'start', 'lr', 'epochs', 'smaller'),
-        [('muon', 'restart', 0.0015, 6, [(0, 24), (3.5, 32)]), ('final', 'muon', 0.0005, 2, None)],
+        [
+            ('muon', 'restart/epoch_6', 0.0015, 6, [(0, 24), (3.5, 32)]),
+            ('final', 'muon/epoch_6', 0.0005, 2, None),
+            ('augment', 'final/epoch_2', 0.0015, 5, [(0, 24), (3.3, 32)]),
+        ],
     )
     def test_muon_on_a_cpu(self, name, start, lr, epochs, smaller):
         first, cfg = load('att56_cifar10-folder_fast'), load(f'att56_cifar10-folder_{name}')
-        assert cfg.load_from == f'work_dirs/att56_cifar10-folder_{start}/epoch_6.pth'
+        assert cfg.load_from == f'work_dirs/att56_cifar10-folder_{start}.pth'
         assert cfg.model == first.model
         assert cfg.optim_wrapper.optimizer == dict(type='ranet_mm.Muon', lr=lr, weight_decay=0.05)
         assert cfg.optim_wrapper.paramwise_cfg == first.optim_wrapper.paramwise_cfg
