@@ -187,7 +187,8 @@ def batch(cfg):
     found = dataset(cfg.train_dataloader)
     large = any(t.type == 'RandomResizedCrop' for t in found.pipeline)
     kind = np.float32 if found.pipeline[0].get('to_float32') else np.uint8
-    pipeline = [TRANSFORMS.build(t) for t in found.pipeline if 'Load' not in t.type]
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):  # as the runner does
+        pipeline = [TRANSFORMS.build(t) for t in found.pipeline if 'Load' not in t.type]
     samples = []
     for label in (3, 7):
         image = np.random.randint(256, size=(256, 256, 3) if large else (32, 32, 3)).astype(kind)
