@@ -1,12 +1,8 @@
 """Attention-56 on CIFAR-10 as image files: 5 epochs of stronger augmentation after att56_cifar10-folder_final.py's 22.
 
 Command: python tools/train.py configs/ranet/att56_cifar10-folder_augment.py
-         Two cores are used best by two processes of one thread, 1.4 times as fast at 24 pixels:
-         tools/dist_train.sh configs/ranet/att56_cifar10-folder_augment.py 2 --cfg-options
-         train_dataloader.batch_size=64
-Needs:   data/cifar10_folder/{train,test}/<class>/<image>; another folder by --cfg-options
-         train_dataloader.dataset.root=... test_dataloader.dataset.root=...
-         work_dirs/att56_cifar10-folder_final/epoch_2.pth; another checkpoint by --cfg-options load_from=...
+Needs:   the images of att56_cifar10-folder_fast.py, whose header also gives a command for two cores;
+         work_dirs/att56_cifar10-folder_final/epoch_2.pth, or another checkpoint by --cfg-options load_from=...
 Cost:    5 epochs of 50,000 images; 391 M multiply-adds an image at 24 pixels, 694 M at 32; Muon adds about a tenth.
 """
 
