@@ -9,10 +9,8 @@ Cost:    5 epochs of 50,000 images; 391 M multiply-adds an image at 24 pixels, 6
 _base_ = ['./att56_cifar10-folder_muon.py']
 
 load_from = 'work_dirs/att56_cifar10-folder_final/epoch_2.pth'
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=50),
-    dict(type='LinearLR', start_factor=1.0, end_factor=0.0, by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
-]
+warm_up, decay = _base_.param_scheduler
+param_scheduler = [warm_up, {**decay, 'end': 5}]
 train_cfg = dict(max_epochs=5)
 custom_hooks = [
     *_base_.custom_hooks[:-1],
