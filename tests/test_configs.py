@@ -24,9 +24,12 @@ CONFIGS = {p.stem: p for p in sorted((ROOT / 'configs/ranet').glob('*.py'))}
 NAME = re.compile(r'(?P<net>[a-z]+)(?P<depth>\d+)_(?P<data>[a-z0-9-]+)(?:_(?P<recipe>[a-z]+))?')
 FAMILIES = dict(att='attention', attnext='attentionnext', attinception='attentioninception')
 SETS = dict(digits='Digits', cifar10='CIFAR10', cifar100='CIFAR100', in1k='ImageNet')
-EPOCHS = {'report': 20, 'fast': 20, 'best': 300, 'paper': (205, 106), 'modern': 300, None: 200}
-# Their own epochs and shape of the learning rate: cycles of 8, 6, 6, 2 and 5 epochs, and 14 of digits.
-CYCLES = tuple(f'att56_cifar10-folder_{name}' for name in ('fast', 'restart', 'muon', 'final', 'augment'))
+EPOCHS = {
+    'report': 20, 'fast': 20, 'best': 300, 'paper': (205, 106), 'modern': 300, None: 200,
+    'progressive': 15, 'deepened': 2,
+}  # fmt: skip
+# Their own epochs and shape of the learning rate: cycles of 8, 6, 6 and 2 epochs, and 14 of digits.
+CYCLES = tuple(f'att56_cifar10-folder_{name}' for name in ('fast', 'restart', 'muon', 'final'))
 SPECIAL = (*CYCLES, 'att56_digits')
 
 
@@ -209,7 +212,8 @@ def test_pipelines_for_the_device_can_run_there(name, images):
     built = DATASETS.build(cfg['train_dataloader']['dataset'])
     built.full_init()
     assert len(built) == 12
-    kinds = ['RandomCrop', 'RandomFlip', *['TrivialAugmentWide', 'RandomErasing'] * name.endswith('best')]
+    more = dict(best=['TrivialAugmentWide', 'RandomErasing'], progressive=['Cutout'])
+    kinds = ['RandomCrop', 'RandomFlip', *more.get(parts(name)['recipe'], [])]
     assert [type(t).__name__ for t in built.transforms] == kinds
     assert MODELS.build(cfg['data_preprocessor']).to_onehot == name.endswith('best')
 
@@ -285,7 +289,6 @@ class TestRecipes:
         [
             ('muon', 'restart/epoch_6', 0.0015, 6, [(0, 24), (3.5, 32)]),
             ('final', 'muon/epoch_6', 0.0005, 2, None),
-            ('augment', 'final/epoch_2', 0.0015, 5, [(0, 24), (3.3, 32)]),
         ],
     )
     def test_muon_on_a_cpu(self, name, start, lr, epochs, smaller):
@@ -301,6 +304,22 @@ class TestRecipes:
         quarters = rates(cfg, 391)[[0, steps // 4, steps // 2, 3 * steps // 4, steps - 1]]
         assert quarters / lr == pytest.approx([0.02, 0.75, 0.5, 0.25, 0], abs=2e-3)
         assert rates(cfg, 391).argmax() == 49
+
+    def test_progressive(self):
+        cfg = load('att56_cifar10-folder-device_progressive')
+        assert cfg.optim_wrapper.optimizer == dict(type='ranet_mm.Muon', lr=0.02, weight_decay=0.05)
+        assert (cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs, cfg.holdout) == (256, 15, 0)
+        assert cfg.custom_hooks[-1].sizes == [(0, 16), (6, 20), (9, 24), (12.5, 32)]
+        lr = rates(cfg, 196)
+        assert lr[[0, 196, 196 * 8, 196 * 15 - 1]] == pytest.approx([0.001, 0.02, 0.01, 0], abs=2e-5)
+
+    def test_deepened(self):
+        first, cfg = load('att92_cifar10-folder-device_progressive'), load('att92_cifar10-folder-device_deepened')
+        assert (cfg.model, cfg.train_dataloader) == (first.model, first.train_dataloader)
+        assert cfg.custom_hooks[:-1] == first.custom_hooks[:-1]
+        assert cfg.custom_hooks[-1].sizes == [(0, 24), (1.75, 32)]
+        lr = rates(cfg, 196)
+        assert lr[[0, 39, 196, 391]] == pytest.approx([0.00015, 0.0027, 0.0015, 0], abs=1e-5)
 
     @pytest.mark.parametrize('name', ['att56_cifar10_fast', 'att56_cifar10-folder_fast', 'resnet18_cifar10_best'])
     def test_norms_and_biases_do_not_decay(self, name):

@@ -5,8 +5,8 @@ Command: python tools/train.py configs/ranet/att56_cifar10-folder-device_progres
          tools/dist_train.sh configs/ranet/att56_cifar10-folder-device_progressive.py 2 --cfg-options
          train_dataloader.batch_size=128
 Needs:   data/cifar10_folder/{train,test}/<class>/<image>.
-Cost:    15 epochs of 50,000 images; 174 M multiply-adds an image at 16 pixels, 271 M at 20, 391 M at 24, 694 M at 32;
-         about two hours on two cores that compute in bfloat16.
+Cost:    about 100 minutes on two CPU cores that compute in bfloat16;
+         174 M multiply-adds an image at 16 pixels, 271 M at 20, 391 M at 24, 694 M at 32; 15 epochs of 50,000 images.
 """
 
 _base_ = [

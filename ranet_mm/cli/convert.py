@@ -7,14 +7,24 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..arch import ARCHS, ArchCfg, resolve_arch
-from ..convert import from_caffe, from_gluoncv, from_tengshaofeng, gluoncv_arch, tengshaofeng_arch, to_caffe
+from ..convert import (
+    deepened,
+    from_caffe,
+    from_gluoncv,
+    from_tengshaofeng,
+    gluoncv_arch,
+    tengshaofeng_arch,
+    to_caffe,
+)
 from ..convert.common import changed_fields, check_ours
 from ..weights import plain_keys
 from . import common
@@ -30,6 +40,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--to', dest='target', choices=WRITERS, required=True, help='keys of the output')
     parser.add_argument('--arch', help='name of the variant; ports tell theirs by their keys')
     parser.add_argument('--options', nargs='+', default=[], metavar='KEY=VALUE', help='change the variant')
+    parser.add_argument(
+        '--deepen', metavar='NAME', help='variant with more attention modules to write, of the same logits'
+    )
     parser.add_argument('--overwrite', action='store_true', help='replace the output where it exists')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
@@ -74,6 +87,13 @@ def read_openmmlab(path: str, arch: ArchCfg) -> State:
     from ..mm.checkpoint import read_checkpoint, weights_of  # knows what MMEngine stores besides tensors
 
     return check_ours(plain_keys(weights_of(read_checkpoint(path))), arch)
+
+
+def record_of(path: str) -> dict[str, Any]:
+    """What a checkpoint tells of the run that wrote it, so that a run that starts from the output can tell it too."""
+    from ..mm.checkpoint import read_checkpoint
+
+    return read_checkpoint(path).get('record', {})
 
 
 def read_caffe(path: str, arch: ArchCfg) -> State:
@@ -129,8 +149,12 @@ def write_timm(path: Path, state: State, arch: ArchCfg) -> None:
         torch.save(state, path)
 
 
-def write_openmmlab(path: Path, state: State, arch: ArchCfg) -> None:
-    write_timm(path, {key if key.startswith('head.') else f'backbone.{key}': v for key, v in state.items()}, arch)
+def write_openmmlab(path: Path, state: State, arch: ArchCfg, record: Mapping[str, Any] | None = None) -> None:
+    state = {key if key.startswith('head.') else f'backbone.{key}': v for key, v in state.items()}
+    if record and path.suffix == '.pth':
+        torch.save(dict(state_dict=state, record=record), path)
+    else:
+        write_timm(path, state, arch)
 
 
 WRITERS: dict[str, Callable[[Path, State, ArchCfg], None]] = {
@@ -157,11 +181,17 @@ def convert(args: argparse.Namespace) -> None:
     check_paths(args)
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     arch, state = read(args)
+    if args.deepen:
+        target = resolve_arch(args.deepen, **common.parse_options(args.options))
+        arch, state = target, deepened(state, arch, target)
+    write = WRITERS[args.target]
+    if args.source == args.target == 'openmmlab':
+        write = partial(write_openmmlab, record=record_of(args.input))
     output = Path(args.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f'.part-{os.getpid()}-{output.name}')  # never a half-written output
     try:
-        WRITERS[args.target](part, state, arch)
+        write(part, state, arch)
         part.replace(output)
     finally:
         part.unlink(missing_ok=True)

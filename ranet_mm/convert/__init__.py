@@ -5,6 +5,15 @@ but the head's. `docs/converting.md` shows the commands.
 """
 
 from .caffe import from_caffe, to_caffe
+from .deepen import deepened
 from .ports import from_gluoncv, from_tengshaofeng, gluoncv_arch, tengshaofeng_arch
 
-__all__ = ['from_caffe', 'from_gluoncv', 'from_tengshaofeng', 'gluoncv_arch', 'tengshaofeng_arch', 'to_caffe']
+__all__ = [
+    'deepened',
+    'from_caffe',
+    'from_gluoncv',
+    'from_tengshaofeng',
+    'gluoncv_arch',
+    'tengshaofeng_arch',
+    'to_caffe',
+]

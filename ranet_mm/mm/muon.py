@@ -1,4 +1,4 @@
-"""Muon, the optimizer of `att56_cifar10-folder_muon.py`."""
+"""Muon, the optimizer of the `progressive` recipe."""
 
 from __future__ import annotations
 

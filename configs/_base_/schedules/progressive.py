@@ -1,5 +1,6 @@
 # The most from 15 epochs where time is scarce, as on a CPU: small images first, which cost a quarter, and Muon, at the
-# rate that was best in the small-scale study. Cutout of 8 x 8 pixels is David Page's, "How to train your ResNet" (2018).
+# rate that was best in the small-scale study. Cutout of 8 x 8 pixels is from David Page, "How to train your ResNet"
+# (2018).
 batch_size = 256
 loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1)
 cutout = dict(type='Cutout', shape=8, pad_val=[125, 123, 114], prob=1.0)
