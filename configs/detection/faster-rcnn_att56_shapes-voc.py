@@ -6,3 +6,6 @@ Cost:    20 epochs of 300 images; 8.4 M parameters; backbone: 131 M multiply-add
 """
 
 _base_ = ['./_base_/faster-rcnn_small.py', './_base_/shapes_voc.py']
+
+# Float32: mmcv's RoIAlign computes no bfloat16 on a CPU.
+optim_wrapper = dict(type='OptimWrapper')

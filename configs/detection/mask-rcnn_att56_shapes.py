@@ -7,5 +7,8 @@ Cost:    20 epochs of 300 images; 8.5 M parameters; backbone: 131 M multiply-add
 
 _base_ = ['./_base_/mask-rcnn_small.py', './_base_/shapes.py']
 
+# Float32: mmcv's RoIAlign computes no bfloat16 on a CPU.
+optim_wrapper = dict(type='OptimWrapper')
+
 val_evaluator = dict(metric=['bbox', 'segm'])
 test_evaluator = dict(metric=['bbox', 'segm'])
