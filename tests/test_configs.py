@@ -26,7 +26,7 @@ FAMILIES = dict(att='attention', attnext='attentionnext', attinception='attentio
 SETS = dict(digits='Digits', cifar10='CIFAR10', cifar100='CIFAR100', in1k='ImageNet')
 EPOCHS = {
     'report': 20, 'fast': 20, 'best': 300, 'paper': (205, 106), 'modern': 300, None: 200,
-    'progressive': 15, 'deepened': 1,
+    'progressive': 15, 'alternate': 15, 'deepened': 1,
 }  # fmt: skip
 # Their own epochs and shape of the learning rate: cycles of 8, 6, 6 and 2 epochs, and 14 of digits.
 CYCLES = tuple(f'att56_cifar10-folder_{name}' for name in ('fast', 'restart', 'muon', 'final'))
@@ -213,8 +213,10 @@ def test_pipelines_for_the_device_can_run_there(name, images):
     built = DATASETS.build(cfg['train_dataloader']['dataset'])
     built.full_init()
     assert len(built) == 12
-    more = dict(best=['TrivialAugmentWide', 'RandomErasing'], progressive=['Cutout'])
-    kinds = ['RandomCrop', 'RandomFlip', *more.get(parts(name)['recipe'], [])]
+    more = dict(best=['TrivialAugmentWide', 'RandomErasing'], progressive=['Cutout'], alternate=['Cutout'])
+    recipe = parts(name)['recipe']
+    flip = 'AlternatingFlip' if recipe == 'alternate' else 'RandomFlip'
+    kinds = ['RandomCrop', flip, *more.get(recipe, [])]
     assert [type(t).__name__ for t in built.transforms] == kinds
     assert MODELS.build(cfg['data_preprocessor']).to_onehot == name.endswith('best')
 
@@ -313,6 +315,17 @@ class TestRecipes:
         assert cfg.custom_hooks[-1].sizes == [(0, 16), (6, 20), (9, 24), (12.5, 32)]
         lr = rates(cfg, 196)
         assert lr[[0, 196, 196 * 8, 196 * 15 - 1]] == pytest.approx([0.001, 0.02, 0.01, 0], abs=2e-5)
+
+    def test_alternate(self):
+        first, cfg = load('att56_cifar10-folder-device_progressive'), load('att56_cifar10-folder-device_alternate')
+        same = 'model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'holdout', 'test_dataloader', 'default_hooks'
+        assert [cfg[name] for name in same] == [first[name] for name in same]
+        pipeline, before = (c.train_dataloader.dataset.dataset.pipeline for c in (cfg, first))
+        assert pipeline[2] == dict(type='ranet_mm.AlternatingFlip')
+        assert before[2].type == 'RandomFlip'
+        assert (pipeline[:2], pipeline[3:]) == (before[:2], before[3:])
+        assert cfg.custom_hooks[-1].sizes == [(0, 16), (4, 20), (7, 24), (11, 32)]
+        assert cfg.custom_hooks[:-1] == first.custom_hooks[:-1]
 
     def test_deepened(self):
         first, cfg = load('att92_cifar10-folder-device_progressive'), load('att92_cifar10-folder-device_deepened')

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,18 @@ class TestSamePicturesAsMMPretrain:
             corner = iter([drawn['top'][i] + 5.25, drawn['left'][i] + 5.25])
             monkeypatch.setattr(np.random, 'uniform', lambda *args, corner=corner: float(next(corner)))
             assert torch.equal(made[i], run_ordinary(theirs, image) if drawn['cut'][i] else image)
+
+    def test_alternating_flip(self):
+        """Half of the images are mirrored, each in every second epoch; another seed picks another half."""
+        flip, shape = table.build(dict(type='ranet_mm.AlternatingFlip')), noise_images(1).shape
+        epochs = [flip.draw(draws(10_000, epoch=e), shape)['flip'] for e in range(4)]
+        assert epochs[0].float().mean() == pytest.approx(0.5, abs=0.02)
+        for before, after in pairwise(epochs):
+            assert torch.equal(before, ~after)
+        other = flip.draw(draws(10_000, seed=1), shape)['flip']
+        assert (epochs[0] ^ other).float().mean() == pytest.approx(0.5, abs=0.02)
+        crop = transforms.RandomCrop(32, padding=4).draw(draws(10_000), shape)
+        assert crop['top'][epochs[0]].float().mean() == pytest.approx(4, abs=0.15)  # not of the same random bits
 
     def test_all_offsets_are_equally_frequent(self):
         drawn = transforms.RandomCrop(32, padding=4).draw(draws(81_000), noise_images(1).shape)
@@ -413,6 +426,7 @@ class TestDataSet:
             ([dict(type='ColorJitter', brightness=0.5)], ValueError, 'transform ColorJitter is not allowed'),
             ([AUGMENTS[0], dict(type='Lighting')], ValueError, "type='Lighting' is not allowed on the device"),
             ([dict(type='RandomCrop', crop_size=32, pad_if_needed=True)], TypeError, "no option 'pad_if_needed'"),
+            ([dict(type='ranet_mm.AlternatingFlip', prob=0.3)], TypeError, "'prob' on the device: it has direction"),
             ([dict(type='RandomFlip', direction='left')], ValueError, "direction='left' is not allowed"),
             ([dict(type='RandomErasing', mode='pixel')], ValueError, "mode='pixel' is not allowed"),
         ],

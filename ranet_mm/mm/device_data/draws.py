@@ -36,6 +36,7 @@ class Draws:
     """
 
     def __init__(self, seed: Tensor, epoch: Tensor, index: Tensor) -> None:
+        self.key = seed, epoch, index
         self.state = mix(mix(mix(seed) + epoch) + index)
 
     def bits(self) -> Tensor:
@@ -55,6 +56,12 @@ class Draws:
     def chance(self, prob: float) -> Tensor:
         """(B,) bool, true with the probability `prob`."""
         return self.uniform() < prob
+
+    def alternating(self) -> Tensor:
+        """(B,) bool, a fair coin of (seed, sample) that is turned over after each epoch."""
+        seed, epoch, index = self.key
+        before_training = torch.full_like(epoch, -1)
+        return Draws(seed, before_training, index).chance(0.5) ^ (epoch % 2 == 1)
 
     def noise(self, shape: tuple[int, ...]) -> Tensor:
         """(B, *shape) float32, between 0 and 1 in steps of 2**-16: the middles of 65,536 equal parts."""

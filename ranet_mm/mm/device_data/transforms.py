@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import torch
@@ -85,6 +85,20 @@ class RandomFlip(Transform):
 
     def apply(self, images: Tensor, flip: Tensor) -> Tensor:
         return torch.where(flip.view(-1, 1, 1, 1), images.flip(self.DIMS[self.direction]), images)
+
+
+@dataclass(frozen=True)
+class AlternatingFlip(RandomFlip):
+    """Mirror each image in every second epoch, half of them in the first (Jordan, arXiv:2404.00498, section 3.6).
+
+    A coin for each epoch would leave some images unmirrored for long. mmpretrain has no such transform: a pipeline
+    there is not told the epoch.
+    """
+
+    prob: float = field(init=False, default=0.5)
+
+    def draw(self, draws: Draws, shape: torch.Size) -> dict[str, Tensor]:
+        return dict(flip=draws.alternating())
 
 
 @dataclass(frozen=True)
