@@ -27,7 +27,7 @@ def build(cfg: Mapping[str, Any], table: Mapping[str, type] = TRANSFORMS) -> Any
     name = options.pop('type', None)
     if name not in table:
         raise ValueError(f'type={name!r} is not allowed on the device: it must be one of {", ".join(table)}')
-    allowed = [field.name for field in fields(table[name]) if field.init]
+    allowed = [field.name for field in fields(table[name])]
     for option in options:
         if option not in allowed:
             raise TypeError(f'{name} has no option {option!r} on the device: it has {", ".join(allowed)}')

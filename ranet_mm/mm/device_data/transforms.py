@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -68,10 +68,9 @@ class RandomCrop(Transform):
 
 
 @dataclass(frozen=True)
-class RandomFlip(Transform):
-    """Mirror an image with the probability `prob`."""
+class Flip(Transform):
+    """Mirror some images; a subclass draws which."""
 
-    prob: float = 0.5
     direction: str = 'horizontal'
 
     DIMS = dict(horizontal=[-1], vertical=[-2], diagonal=[-2, -1])
@@ -80,22 +79,27 @@ class RandomFlip(Transform):
         if self.direction not in self.DIMS:
             raise ValueError(f'direction={self.direction!r} is not allowed: it must be one of {", ".join(self.DIMS)}')
 
-    def draw(self, draws: Draws, shape: torch.Size) -> dict[str, Tensor]:
-        return dict(flip=draws.chance(self.prob))
-
     def apply(self, images: Tensor, flip: Tensor) -> Tensor:
         return torch.where(flip.view(-1, 1, 1, 1), images.flip(self.DIMS[self.direction]), images)
 
 
 @dataclass(frozen=True)
-class AlternatingFlip(RandomFlip):
+class RandomFlip(Flip):
+    """Mirror an image with the probability `prob`."""
+
+    prob: float = 0.5
+
+    def draw(self, draws: Draws, shape: torch.Size) -> dict[str, Tensor]:
+        return dict(flip=draws.chance(self.prob))
+
+
+@dataclass(frozen=True)
+class AlternatingFlip(Flip):
     """Mirror each image in every second epoch, half of them in the first (Jordan, arXiv:2404.00498, section 3.6).
 
     A coin for each epoch would leave some images unmirrored for long. mmpretrain has no such transform: a pipeline
     there is not told the epoch.
     """
-
-    prob: float = field(init=False, default=0.5)
 
     def draw(self, draws: Draws, shape: torch.Size) -> dict[str, Tensor]:
         return dict(flip=draws.alternating())
