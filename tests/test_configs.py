@@ -26,7 +26,7 @@ FAMILIES = dict(att='attention', attnext='attentionnext', attinception='attentio
 SETS = dict(digits='Digits', cifar10='CIFAR10', cifar100='CIFAR100', in1k='ImageNet')
 EPOCHS = {
     'report': 20, 'fast': 20, 'best': 300, 'paper': (205, 106), 'modern': 300, None: 200,
-    'progressive': 15, 'alternate': 15, 'deepened': 1,
+    'progressive': 15, 'alternate': 15, 'deepened': 1, 'annealed': 3,
 }  # fmt: skip
 # Their own epochs and shape of the learning rate: cycles of 8, 6, 6 and 2 epochs, and 14 of digits.
 CYCLES = tuple(f'att56_cifar10-folder_{name}' for name in ('fast', 'restart', 'muon', 'final'))
@@ -334,6 +334,24 @@ class TestRecipes:
         assert cfg.custom_hooks[-1].sizes == [(0, 24), (0.7, 32)]
         lr = rates(cfg, 196)
         assert lr[[0, 19, 98, 195]] == pytest.approx([0.0001, 0.0018, 0.001, 0], abs=1.5e-5)
+
+    def test_annealed(self):
+        first, cfg = load('att92_cifar10-folder-device_deepened'), load('att92_cifar10-folder-device_annealed')
+        assert (cfg.model, cfg.randomness) == (first.model, first.randomness)
+        alternate = load('att56_cifar10-folder-device_alternate')
+        assert cfg.train_dataloader == alternate.train_dataloader
+        assert cfg.custom_hooks == first.custom_hooks[:-1]
+        lr = rates(cfg, 196)
+        assert lr[[0, 19, 294, 587]] == pytest.approx([0.0002, 0.00387, 0.002, 0], abs=2e-5)
+
+    def test_resnet_by_the_recipe_of_attention(self):
+        cfg = load('resnet18_cifar10-folder-device_alternate')
+        attention = load('att56_cifar10-folder-device_alternate')
+        resnet = load('resnet18_cifar10-folder-device_fast').model
+        assert (cfg.model.backbone, cfg.model.neck) == (resnet.backbone, resnet.neck)
+        assert cfg.model.head == {**resnet.head, 'loss': attention.model.head.loss}
+        other = [name for name in cfg if name != 'model']
+        assert [cfg[name] for name in other] == [attention[name] for name in other]
 
     @pytest.mark.parametrize('name', ['att56_cifar10_fast', 'att56_cifar10-folder_fast', 'resnet18_cifar10_best'])
     def test_norms_and_biases_do_not_decay(self, name):

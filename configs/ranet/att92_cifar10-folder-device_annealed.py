@@ -1,0 +1,20 @@
+"""Attention-92 on CIFAR-10 held on the device, from image files: 3 epochs from the weights of Attention-56.
+
+Command: python tools/train.py configs/ranet/att92_cifar10-folder-device_annealed.py
+         The weights, before it: python tools/convert_checkpoint.py
+         work_dirs/att56_cifar10-folder-device_alternate/epoch_15.pth work_dirs/att92_annealed.pth
+         --from openmmlab --to openmmlab --arch attention56_cifar --deepen attention92_cifar
+Needs:   data/cifar10_folder/{train,test}/<class>/<image>; a run of att56_cifar10-folder-device_alternate.py.
+Cost:    1,089 M multiply-adds an image; 3 epochs of 50,000 images.
+"""
+
+_base_ = './att92_cifar10-folder-device_deepened.py'
+
+load_from = 'work_dirs/att92_annealed.pth'
+load, crop, _, pack = _base_.train_pipeline
+flip = dict(type='ranet_mm.AlternatingFlip')
+train_dataloader = dict(dataset=dict(dataset=dict(pipeline=[load, crop, flip, _base_.cutout, pack])))
+# About the rate that the run of Attention-56 had three epochs before its end.
+optim_wrapper = dict(optimizer=dict(lr=0.004))
+train_cfg = dict(max_epochs=3)
+custom_hooks = _base_.custom_hooks[:-1]  # full size from the start
