@@ -8,13 +8,16 @@ Needs:   data/cifar10_folder/{train,test}/<class>/<image>; a run of att56_cifar1
 Cost:    1,089 M multiply-adds an image; 3 epochs of 50,000 images.
 """
 
-_base_ = './att92_cifar10-folder-device_deepened.py'
+_base_ = './att56_cifar10-folder-device_alternate.py'
 
+model = dict(backbone=dict(arch='attention92_cifar'))
 load_from = 'work_dirs/att92_annealed.pth'
-load, crop, _, pack = _base_.train_pipeline
-flip = dict(type='ranet_mm.AlternatingFlip')
-train_dataloader = dict(dataset=dict(dataset=dict(pipeline=[load, crop, flip, _base_.cutout, pack])))
 # About the rate that the run of Attention-56 had three epochs before its end.
 optim_wrapper = dict(optimizer=dict(lr=0.004))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=20),
+    {**_base_.param_scheduler[1], 'begin': 0},
+]
 train_cfg = dict(max_epochs=3)
 custom_hooks = _base_.custom_hooks[:-1]  # full size from the start
+randomness = dict(seed=1)  # another order of the images than in the first epochs of Attention-56

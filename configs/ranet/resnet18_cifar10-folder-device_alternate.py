@@ -6,11 +6,6 @@ Needs:   data/cifar10_folder/{train,test}/<class>/<image>.
 Cost:    555 M multiply-adds an image at 32 pixels, 15 epochs of 50,000 images.
 """
 
-_base_ = './att56_cifar10-folder-device_alternate.py'
+_base_ = ['../_base_/models/resnet18_cifar.py', '../_base_/recipes/alternate.py']
 
-# As in _base_/models/resnet18_cifar.py, with the loss of the recipe.
-model = dict(
-    backbone=dict(_delete_=True, type='ResNet_CIFAR', depth=18, num_stages=4, out_indices=(3,), style='pytorch'),
-    neck=dict(_delete_=True, type='GlobalAveragePooling'),
-    head=dict(type='LinearClsHead', in_channels=512),
-)
+model = dict(head=dict(loss=_base_.loss))
