@@ -16,6 +16,7 @@ def _child(name: str, *locations: str) -> Registry:
 MODELS = _child('MODELS', 'models')
 DATASETS = _child('DATASETS', 'datasets', 'device_data')
 DATA_SAMPLERS = _child('DATA_SAMPLERS', 'device_data')
+FUNCTIONS = _child('FUNCTIONS', 'device_data')
 TRANSFORMS = _child('TRANSFORMS', 'datasets')
 HOOKS = _child('HOOKS', 'hooks')
 LOOPS = _child('LOOPS', 'loops')

@@ -26,6 +26,7 @@ from ranet_mm.mm.device_data import (
     DeviceDataset,
     DevicePreprocessor,
     EpochSampler,
+    cache,
     dataset,
     mixing,
     on_device,
@@ -455,7 +456,7 @@ class TestCache:
 
     def test_is_read_instead_of_the_images(self, cfg, monkeypatch):
         first = device_data(cfg, cache='cache').on(torch.device('cpu'))
-        monkeypatch.setattr(DeviceDataset, 'decode', None)
+        monkeypatch.setattr(DeviceDataset, 'picture', None)
         again = device_data(cfg, cache='cache').on(torch.device('cpu'))
         assert torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
 
@@ -478,15 +479,14 @@ class TestCache:
             device_data(cfg, cache='cache').full_init()
 
     def test_file_of_other_data_is_refused(self, cfg, tmp_path):
-        path = tmp_path / 'other.pt'
-        store = dataset.Store(torch.zeros(1), torch.zeros(1))
-        dataset.write(path, 'of these', store)
-        assert dataset.read(path, 'of these') == store
+        path, images = tmp_path / 'other.pt', torch.zeros(1)
+        cache.write(path, 'of these', dict(images=images))
+        assert cache.read(path, 'of these')['images'] == images
         with pytest.raises(ValueError, match='of other data'):
-            dataset.read(path, 'of those')
+            cache.read(path, 'of those')
         torch.save([1, 2], path)
         with pytest.raises(ValueError, match='it is damaged'):
-            dataset.read(path, 'of these')
+            cache.read(path, 'of these')
 
 
 class TestConfigs:
@@ -557,7 +557,7 @@ class TestTraining:
             assert torch.equal(cut['state_dict'][key], value), key
         record = json.loads(Path('cut/record.json').read_text())
         cfg = dict(type='ranet_mm.ImageFolder', root=str(images / 'train'), pipeline=[LOAD, PACK])
-        assert record['data']['train'] == data_digest(DATASETS.build(cfg))
+        assert record['data']['train'] == dict(name='images', **data_digest(DATASETS.build(cfg)))
         assert record['images'] == 24
         assert record['curve'][-1]['accuracy/top1'] == record['test']['accuracy/top1']  # of the ordinary pipeline
         tested = test.configure(test.parse_args([str(config), 'cut/epoch_2.pth', '--tta']))

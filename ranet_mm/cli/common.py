@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..machine import cores
+
 if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
@@ -26,7 +28,7 @@ PACKAGE = Path(__file__).parents[1]
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # Names that a config may leave out, besides the arguments of MMEngine's runner.
 OPTIONAL_FIELDS = (
-    'compile', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn',
+    'compile', 'custom_imports', 'find_unused_parameters', 'minutes', 'model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn',
     'tta_model', 'tta_pipeline',
 )  # fmt: skip
 
@@ -265,11 +267,6 @@ def set_loader_defaults(loader: dict, pin_memory: bool) -> None:
     loader['num_workers'] = min(loader.get('num_workers', 0), cores())
     loader['persistent_workers'] = loader.get('persistent_workers', True) and loader['num_workers'] > 0
     loader['pin_memory'] = loader.get('pin_memory', True) and pin_memory and torch.cuda.is_available()
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def quiet_imports() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from . import common
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from mmengine.runner import Runner
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -25,8 +27,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     parser.add_argument('--no-test', action='store_true', help='do not read the test images at the end')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    parser.add_argument(
+        '--minutes', type=float, metavar='M',
+        help='train as many epochs as fit, so that all ends within M minutes; the schedule is scaled to them',
+    )  # fmt: skip
     parser.add_argument('--no-persistent-workers', action='store_true', help='start data workers anew each epoch')
-    return common.parse(parser, argv)
+    args = common.parse(parser, argv)
+    common.require_positive(parser, args, 'minutes')
+    return args
 
 
 def configure(args: argparse.Namespace) -> Config:
@@ -51,20 +59,33 @@ def configure(args: argparse.Namespace) -> Config:
         for name in common.LOADERS:
             if cfg.get(name):
                 cfg[name].persistent_workers = False
+    if args.minutes:
+        cfg.minutes = args.minutes
     if args.resume:
         set_resume(cfg, args.resume)
     return cfg
 
 
 def set_resume(cfg: Config, checkpoint: str) -> None:
-    """Go on from a checkpoint; `auto` starts anew where the work dir has none yet."""
+    """Go on from a checkpoint, with the epochs that the run has planned; `auto` starts anew where there is none yet.
+
+    Raises:
+        ValueError: The run did not train by time and is to go on so.
+    """
     from ..mm.checkpoint import check_resumable
+    from ..mm.schedule import set_epochs
     from .workdir import latest_checkpoint
 
     path = latest_checkpoint(Path(cfg.work_dir)) if checkpoint == 'auto' else checkpoint
-    if path is not None:
-        check_resumable(path)
-        cfg.resume, cfg.load_from = True, str(path)
+    if path is None:
+        return
+    plan = check_resumable(path).get('record', {}).get('plan')
+    if plan:
+        set_epochs(cfg, plan)
+        cfg.minutes = plan['minutes']
+    elif cfg.get('minutes'):
+        raise ValueError(f'--minutes is not allowed here: the run of checkpoint {str(path)!r} counts its epochs')
+    cfg.resume, cfg.load_from = True, str(path)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -75,13 +96,23 @@ def train(args: argparse.Namespace) -> int:
 
     if not (args.resume or args.overwrite):
         workdir.check(cfg)
-    runner = common.build_runner(cfg)
-    runner.register_hook(workdir.ClaimHook(cfg, clean=args.overwrite))
+    claim = workdir.ClaimHook(deepcopy(cfg), clean=args.overwrite)
+    runner = build_runner(cfg)
+    runner.register_hook(claim)
     runner.train()
     launch.leave()
     if common.is_main_process():
         print(summary(Path(cfg.work_dir)))
     return 0
+
+
+def build_runner(cfg: Config) -> Runner:
+    """A runner, with epochs that fit into the config's minutes where it has some and the run is a new one."""
+    if not cfg.get('minutes') or cfg.get('resume'):
+        return common.build_runner(cfg)
+    from ..mm.by_time import planned
+
+    return planned(cfg, cfg.minutes, common.build_runner)
 
 
 def summary(folder: Path) -> str:

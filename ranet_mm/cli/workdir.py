@@ -86,7 +86,10 @@ class ClaimHook(Hook):
             for pattern in CHECKPOINTS if self.clean else ():
                 for path in folder.glob(pattern):
                     path.unlink()
-        entry = dict(config=self.cfg.filename, fingerprint=fingerprint(self.cfg))
-        (folder / MARKER).write_text(json.dumps(entry, indent=1) + '\n')
+        if not (
+            runner._resume and self.cfg.get('minutes')
+        ):  # a run by time is known by the epochs before it set its own
+            entry = dict(config=self.cfg.filename, fingerprint=fingerprint(self.cfg))
+            (folder / MARKER).write_text(json.dumps(entry, indent=1) + '\n')
         if hasattr(runner, 'write_config'):
             runner.write_config()

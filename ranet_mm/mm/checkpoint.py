@@ -123,19 +123,21 @@ def check_loadable(path: str | Path) -> None:
         read_checkpoint(path)
 
 
-def check_resumable(path: str | Path) -> None:
-    """Make sure that training can go on from a file.
+def check_resumable(path: str | Path) -> dict[str, Any]:
+    """Make sure that training can go on from a file, and give what it holds.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It cannot be read, or has no state of a training run.
     """
-    missing = [k for k in ('meta', 'optimizer', 'message_hub') if k not in read_checkpoint(path)]
+    checkpoint = read_checkpoint(path)
+    missing = [k for k in ('meta', 'optimizer', 'message_hub') if k not in checkpoint]
     if missing:
         raise ValueError(
             f'checkpoint {str(path)!r} cannot be resumed from, it has no {", ".join(missing)}: start from its weights '
             'by --cfg-options load_from=PATH'
         )
+    return checkpoint
 
 
 @HOOKS.register_module()

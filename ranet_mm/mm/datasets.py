@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,11 @@ class HoldOut:
         super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        return self.part(super().load_data_list())
+        return self.part(self.load_whole())
+
+    def load_whole(self) -> list[dict]:
+        """Every sample, those that are held out among them."""
+        return super().load_data_list()
 
     def part(self, samples: Iterable[dict]) -> list[dict]:
         """The samples held out, or the others."""
@@ -61,9 +65,9 @@ class Archive(HoldOut):
         OSError: It is neither there nor can it be downloaded.
     """
 
-    def load_data_list(self) -> list[dict]:
+    def load_whole(self) -> list[dict]:
         try:
-            return super().load_data_list()
+            return super().load_whole()
         except OSError as error:
             raise OSError(
                 f'{self.url} cannot be downloaded to {self.data_root!r} ({error}): unpack it there, or set '
@@ -110,7 +114,7 @@ class Digits(HoldOut, mmpretrain.BaseDataset):
         self.split = split
         super().__init__(ann_file='', **kwargs)
 
-    def load_data_list(self) -> list[dict]:
+    def load_whole(self) -> list[dict]:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 
@@ -120,7 +124,7 @@ class Digits(HoldOut, mmpretrain.BaseDataset):
         pixels = np.rint(digits.images[chosen] * (255 / 16)).astype(np.uint8)
         images = np.repeat(pixels.repeat(4, 1).repeat(4, 2)[..., None], 3, 3)
         labels = digits.target[chosen].tolist()
-        return self.part(dict(img=img, gt_label=label) for img, label in zip(images, labels, strict=True))
+        return [dict(img=img, gt_label=label) for img, label in zip(images, labels, strict=True)]
 
 
 @DATASETS.register_module()
@@ -146,7 +150,7 @@ class ImageFolder(HoldOut, mmpretrain.CustomDataset):
         kwargs.pop('data_root', None)
         super().__init__(data_root=str(folder), **kwargs)
 
-    def load_data_list(self) -> list[dict]:
+    def load_whole(self) -> list[dict]:
         root = Path(self.img_prefix)
         classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
         if not classes:
@@ -158,16 +162,26 @@ class ImageFolder(HoldOut, mmpretrain.CustomDataset):
                 f"class folders {classes} of {str(root)!r} are not allowed: the dataset's classes are "
                 f'{sorted(self.CLASSES)}'
             )
-        return self.part(sample for name in classes for sample in self._samples(root / name))
+        return [sample for name in classes for sample in self._samples(root / name)]
 
     def _samples(self, folder: Path) -> list[dict]:
-        files = sorted(p for p in folder.rglob('*') if self.is_valid_file(p.name))
+        files = sorted(path for path in files_below(folder) if self.is_valid_file(path))
         if not files:
             raise ValueError(
                 f'class folder {str(folder)!r} has no images: files ending in {", ".join(self.extensions)} are expected'
             )
         label = self.class_to_idx[folder.name]
-        return [dict(img_path=str(f), gt_label=label) for f in files]
+        return [dict(img_path=file, gt_label=label) for file in files]
+
+
+def files_below(folder: str | Path) -> Iterator[str]:
+    """The paths of all files in a folder and in those inside it."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from files_below(entry.path)
+            else:
+                yield entry.path
 
 
 @DATASETS.register_module()

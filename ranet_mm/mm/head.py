@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmpretrain.models.heads import LinearClsHead
+from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ..registry import MODELS
+from .labels import Labels
 
 
 @ROOT_MODELS.register_module()
@@ -43,3 +47,14 @@ class ResidualAttentionHead(LinearClsHead):
                 "channels of the last map, and C * H * W after a neck with mode='flatten', which fixes the image size"
             )
         return self.fc(self.dropout(x))
+
+    def _get_loss(self, cls_score: Tensor, data_samples: Sequence[DataSample], **kwargs: Any) -> dict[str, Tensor]:
+        """mmpretrain's, which looks at each sample by itself where the labels are not handed over at once."""
+        if not isinstance(data_samples, Labels) or self.cal_acc:
+            return super()._get_loss(cls_score, data_samples, **kwargs)
+        return dict(loss=self.loss_module(cls_score, data_samples.target, avg_factor=len(cls_score), **kwargs))
+
+    def _get_predictions(self, cls_score: Tensor, data_samples: Sequence[DataSample] | None) -> list[DataSample]:
+        """mmpretrain's, of scores on the host: metrics would wait for the device at each sample."""
+        scores = cls_score if cls_score.dtype == torch.float64 else cls_score.float()  # a softmax in full precision
+        return super()._get_predictions(scores.cpu(), data_samples)

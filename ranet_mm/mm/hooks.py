@@ -19,6 +19,7 @@ from .final_test import FinalTestHook
 from .interrupt import InterruptHook
 from .progress import ProgressHook
 from .record import RecordHook
+from .runtime_info import RuntimeInfoHook
 
 __all__ = [
     'ChannelsLastHook',
@@ -29,6 +30,7 @@ __all__ = [
     'ProgressHook',
     'ProgressiveResizeHook',
     'RecordHook',
+    'RuntimeInfoHook',
 ]
 
 use_safe_reader()
@@ -79,6 +81,11 @@ class ProgressiveResizeHook(Hook):
     def side(self, epoch: float) -> int:
         return [side for first, side in self.sizes if first <= epoch][-1]
 
+    def shares(self, epochs: int) -> list[tuple[float, int]]:
+        """(share of a run of so many epochs, side), in order."""
+        first = [*(epoch for epoch, _ in self.sizes), epochs]
+        return [((end - start) / epochs, side) for (start, side), end in zip(self.sizes, first[1:], strict=True)]
+
     def before_train(self, runner: Runner) -> None:
         for module in runner.model.modules():
             if hasattr(module, 'min_size'):
@@ -89,6 +96,10 @@ class ProgressiveResizeHook(Hook):
         if side != self._told:
             runner.logger.info(f'from iteration {runner.iter + 1}: pictures of {side} pixels a side')
             self._told = side
+        self.resize(runner, data_batch, side)
+
+    def resize(self, runner: Runner, data_batch: Any, side: int) -> None:
+        """Have the pictures of a batch, and of those that a preprocessor makes by itself, in this size."""
         preprocessor = _unwrapped(runner.model).data_preprocessor
         if hasattr(preprocessor, 'size'):
             preprocessor.size = side

@@ -3,10 +3,11 @@
 from importlib.util import find_spec
 
 from .backbone import ResidualAttentionNet
+from .ema import ExponentialMovingAverage
 from .neck import ResidualAttentionNeck
 from .shipped import load_from_package
 
-__all__ = ['ResidualAttentionNeck', 'ResidualAttentionNet', 'load_from_package']
+__all__ = ['ExponentialMovingAverage', 'ResidualAttentionNeck', 'ResidualAttentionNet', 'load_from_package']
 
 if find_spec('mmpretrain') is not None:  # a detector or segmentor needs no classification head
     from .device_data import DevicePreprocessor

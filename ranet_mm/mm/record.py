@@ -16,6 +16,7 @@ from importlib import metadata
 from numbers import Real
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
+from .identity import common_folder, data_name
 from .progress import by_epoch, run_name, shown, stretch
 
 PACKAGES = (
@@ -45,7 +47,8 @@ class RecordHook(Hook):
     Of the record's fields, `seconds` adds up training and validation, `cpu_seconds` is what this process used of
     the processor meanwhile (its data workers aside), `images_per_second` is training alone (data loading included),
     `peak_memory_mib` is the device's, or the process's on a CPU. `earlier` tells of the run whose checkpoint this one
-    started from by `load_from`, and of those before it, the first of all first; these costs are without theirs.
+    started from by `load_from`, and of those before it, the first of all first; these costs are without theirs. `plan`
+    tells what a run by time set itself (see `by_time.make_plan`).
     """
 
     priority = 'LOW'  # before checkpoints are saved
@@ -92,6 +95,8 @@ class RecordHook(Hook):
             curve=old.get('curve', []),
             settings=settings(runner),
         )
+        if plan := getattr(runner, 'plan', old.get('plan')):
+            self.record['plan'] = plan
         if self.earlier:
             self.record['earlier'] = self.earlier
         self._describe_data(runner, 'train', old)
@@ -158,9 +163,9 @@ class RecordHook(Hook):
         if not is_main_process():
             return
         loader = getattr(runner, f'{split}_dataloader')
-        found = self.record['data'][split] = data_digest(loader.dataset)
+        found = self.record['data'][split] = described(loader.dataset, split)
         before = old.get('data', {}).get(split, found)
-        if before != found:
+        if {**before, 'name': found['name']} != found:  # records of earlier versions have no name
             runner.logger.warning(f'{split} data is not that of the run so far: {before} became {found}')
 
 
@@ -209,6 +214,17 @@ def _numbers(metrics: Mapping[str, Any] | None) -> dict[str, float]:
     return {k: _rounded(v) for k, v in (metrics or {}).items() if isinstance(v, Real)}
 
 
+def described(dataset: Any, role: str) -> dict[str, Any]:
+    """Name (see `data_name`) and digest of a data set, which is read once."""
+    known = _DESCRIBED.setdefault(dataset, {})
+    if role not in known:
+        known[role] = dict(name=data_name(dataset, role), **data_digest(dataset))
+    return known[role]
+
+
+_DESCRIBED: WeakKeyDictionary[Any, dict[str, dict]] = WeakKeyDictionary()
+
+
 def data_digest(dataset: Any) -> dict[str, Any]:
     """Number of samples, and SHA-256 over their labels and their names and content, in order.
 
@@ -216,7 +232,7 @@ def data_digest(dataset: Any) -> dict[str, Any]:
     """
     samples = [dataset.get_data_info(i) for i in range(len(dataset))] if hasattr(dataset, 'get_data_info') else []
     paths = [s['img_path'] for s in samples if 'img_path' in s]
-    root = os.path.commonpath(paths) if paths else ''
+    root = common_folder(paths)
     with_content = sum(map(os.path.getsize, paths)) <= CONTENT_LIMIT
     digest = hashlib.sha256()
     for sample in samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -63,7 +64,7 @@ def _recorded(root: Path) -> list[dict[str, Any]]:
     by_data: dict[str, list[dict[str, Any]]] = {}
     for run in records.load((root / 'results').rglob('*.json'), root):
         data = records.data_label(run)
-        if data.startswith('CIFAR-10 ') and records.images(run) == 'test' and 'parameters' in run:
+        if re.match(r'CIFAR-10\b', data) and records.images(run) == 'test' and 'parameters' in run:
             point = dict(parameters=run['parameters'], accuracy=records.score(run))
             by_data.setdefault(f'here, {data}', []).append(point)
     return [_points(name, points) for name, points in by_data.items()]

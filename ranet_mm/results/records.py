@@ -74,17 +74,23 @@ def recipe(record: Record) -> str:
 
 
 def data_label(record: Record) -> str:
-    """What the images are; the JPEG copy of CIFAR-10 never goes by the name of the original."""
+    """What the images are, by their pixels: trained on, and tested on where those are others."""
+    names = {split: facts.get('name') for split, facts in record['data'].items()} if 'data' in record else {}
+    if not names.get('train'):
+        return label_by_config(record)
+    tested = names.get('test') or names['train']
+    return names['train'] if tested == names['train'] else f'{names["train"]}, tested on {tested}'
+
+
+def label_by_config(record: Record) -> str:
+    """What the images of a record without the names of its data are: what such records say, nobody looked at pixels."""
     dataset = record['settings']['train_dataloader']['dataset']
     while 'dataset' in dataset:  # a wrapper
         dataset = dataset['dataset']
     kind = dataset['type'].rpartition('.')[2]
     if kind == 'ImageFolder':
-        return (
-            'CIFAR-10 (JPEG copy)'
-            if 'cifar10' in record['config'] + dataset['root']
-            else Path(dataset['root']).parent.name
-        )
+        words = re.split(r'[^a-z0-9]+', (record['config'] + ' ' + dataset['root']).lower())
+        return 'CIFAR-10 (JPEG copy)' if 'cifar10' in words else Path(dataset['root']).parent.name
     return {'CIFAR10': 'CIFAR-10', 'CIFAR100': 'CIFAR-100', 'Digits': 'Digits (scikit-learn)'}.get(kind, kind)
 
 

@@ -3,7 +3,7 @@
 batch_size = 256
 loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1)
 mixing = dict(augments=[dict(type='Mixup', alpha=0.2), dict(type='CutMix', alpha=1.0)], probs=[0.25, 0.5])
-ema = dict(type='EMAHook', momentum=5e-4, update_buffers=True)
+ema = dict(type='EMAHook', ema_type='ranet_mm.ExponentialMovingAverage', momentum=5e-4, update_buffers=True)
 optim_wrapper = dict(
     type='ranet_mm.AutoAmpOptimWrapper',
     optimizer=dict(type='SGD', lr=0.2, momentum=0.9, weight_decay=5e-4, nesterov=True),

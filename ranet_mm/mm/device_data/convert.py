@@ -24,4 +24,5 @@ def on_device(cfg: Config) -> None:
         loader.sampler.type = 'ranet_mm.EpochSampler'
         loader.dataset = dict(type='ranet_mm.DeviceDataset', dataset=loader.dataset)
         loader.num_workers, loader.persistent_workers = 0, False
+        loader.collate_fn = dict(type='ranet_mm.at_once')
     cfg.data_preprocessor = dict(cfg.data_preprocessor, type='ranet_mm.DevicePreprocessor')

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import itertools
 import json
-import os
-import pickle
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,21 +14,22 @@ from weakref import WeakValueDictionary
 
 import torch
 from mmcv.transforms import BaseTransform
-from mmengine.dataset import Compose, DefaultSampler
+from mmengine.dataset import BaseDataset, Compose, DefaultSampler
 from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS as MMPRETRAIN_DATASETS
 from mmpretrain.registry import TRANSFORMS as MMPRETRAIN_TRANSFORMS
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ...registry import DATA_SAMPLERS, DATASETS
-from ..record import data_digest
+from ...machine import cores
+from ...registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
+from ..identity import common_folder, fingerprint, signature, unwrapped, whole
+from .cache import cached, decoded
 from .table import TRANSFORMS, build
 
 NUMBERS = itertools.count()
 STORES: WeakValueDictionary[int, DeviceDataset] = WeakValueDictionary()
 CONTAINERS = [dict(type=name) for name in ('PackInputs', 'NumpyToPIL', 'PILToNumpy')]
-BLOCK = 256  # images that a thread decodes at a time
 
 
 class Key(NamedTuple):
@@ -68,8 +65,9 @@ class DeviceDataset(Dataset):
 
     Args:
         dataset: The config of a data set, its pipeline included, or of one that wraps another.
-        cache: A folder to keep the decoded images in. A file there is named by the digest of the data and of how they
-            are loaded, so other data never meet it.
+        cache: Keep the decoded images of files, whichever of them are held out: in a hidden folder beside theirs
+            (True), in this folder, or not at all (False). A file there is named by the digest of the images' names,
+            sizes and times of change and of how they are loaded, so other data never meet it.
 
     Raises:
         ValueError: A transform is not known on the device, images differ in size, a sample has not exactly one label,
@@ -77,13 +75,14 @@ class DeviceDataset(Dataset):
         TypeError: A transform has no such option on the device.
     """
 
-    def __init__(self, dataset: Mapping[str, Any], cache: str | None = None) -> None:
+    def __init__(self, dataset: Mapping[str, Any], cache: str | bool = True) -> None:
         cfg = copy.deepcopy(dict(dataset))
         self.loading_cfg, random = split(take_pipeline(cfg))
         self.loading = Compose([loader(transform) for transform in self.loading_cfg])
         self.transforms = [build(transform) for transform in random]
-        self.dataset = MMPRETRAIN_DATASETS.build(cfg)
+        self.dataset = MMPRETRAIN_DATASETS.build(in_one_process(cfg))
         self.cache = cache
+        self.fingerprint: str | None = None  # see `identity.data_name`
         self.stores: dict[torch.device, Store] = {}
         self.number = next(NUMBERS)
         STORES[self.number] = self
@@ -94,10 +93,13 @@ class DeviceDataset(Dataset):
             return
         started = time.perf_counter()
         self.dataset.full_init()
-        store = self.decode() if self.cache is None else self._cached(Path(self.cache).expanduser())
-        self.stores[store.images.device] = store
+        samples = samples_of(self.dataset)
+        labels = torch.tensor([label(i, sample) for i, sample in enumerate(samples)])
+        images = None if self.cache is False else self._from_folder(samples)
+        store = Store(self._decoded(samples) if images is None else images, labels)
+        self.stores[labels.device] = store
         print_log(
-            f'{len(store.images)} images as one tensor of {store.images.nbytes / 2**20:.0f} MiB '
+            f'{len(labels)} images as one tensor of {store.images.nbytes / 2**20:.0f} MiB '
             f'in {time.perf_counter() - started:.1f} s',
             logger='current',
         )
@@ -117,6 +119,9 @@ class DeviceDataset(Dataset):
             return dict(inputs=key.index, seed=key.seed, epoch=key.epoch, store=self.number)
         return dict(inputs=key, store=self.number)
 
+    def __getitems__(self, keys: Sequence[int | Key]) -> Places:
+        return Places(self, keys)
+
     @property
     def metainfo(self) -> dict:
         return self.dataset.metainfo
@@ -127,29 +132,39 @@ class DeviceDataset(Dataset):
     def get_cat_ids(self, index: int) -> list[int]:
         return self.dataset.get_cat_ids(index)
 
-    def decode(self) -> Store:
-        """Every image and label, on as many threads as there are cores."""
-        first = self.picture(0)
-        images = torch.empty((len(self), *first.shape), dtype=torch.uint8)
-        labels = torch.empty(len(self), dtype=torch.int64)
+    def _from_folder(self, chosen: Sequence[Mapping]) -> Tensor | None:
+        """The images of files by the cache, which holds also those that are held out; None where they are no files."""
+        samples = whole(list(unwrapped(self.dataset))[-1])
+        rows = {sample.get('img_path'): row for row, sample in enumerate(samples)}
+        own = [rows.get(sample.get('img_path')) for sample in chosen]
+        if None in rows or None in own:
+            return None
+        folder = Path(self.cache).expanduser() if isinstance(self.cache, str) else beside(rows)
+        identity = json.dumps(dict(files=signature(samples), loading=self.loading_cfg), sort_keys=True)
+        found = cached(folder, identity, lambda: self._described(samples))
+        self.fingerprint = found['fingerprint']
+        return found['images'] if own == list(range(len(samples))) else found['images'][own]
 
-        def fill(start: int) -> None:
-            for i in range(start, min(start + BLOCK, len(self))):
-                images[i], labels[i] = self.picture(i, first.shape), self.label(i)
+    def _described(self, samples: Sequence[Mapping]) -> dict[str, Any]:
+        """Decoded images, and what they are where nothing but loading was done to them."""
+        images = self._decoded(samples)
+        plain = [transform['type'] for transform in self.loading_cfg] == ['ranet_mm.LoadImage']
+        pixels = images.permute(0, 2, 3, 1).numpy()
+        named = (dict(sample, img=image) for sample, image in zip(samples, pixels, strict=True))
+        return dict(images=images, fingerprint=fingerprint(named) if plain else None)
 
-        with ThreadPoolExecutor() as pool:
-            for _ in pool.map(fill, range(0, len(self), BLOCK)):
-                pass
-        return Store(images, labels)
+    def _decoded(self, samples: Sequence[Mapping]) -> Tensor:
+        shape = self.picture(samples[0]).shape
+        return decoded(len(samples), lambda i: self.picture(samples[i], shape), cores())
 
-    def picture(self, index: int, shape: torch.Size | None = None) -> Tensor:
+    def picture(self, sample: Mapping[str, Any], shape: torch.Size | None = None) -> Tensor:
         """One loaded image as (C, H, W) uint8.
 
         Raises:
             ValueError: The pipeline leaves no uint8 `img`, or it has another shape than `shape`.
         """
-        results = self.loading(self.get_data_info(index))
-        image, name = results.get('img'), results.get('img_path', index)
+        results = self.loading(dict(sample))
+        image, name = results.get('img'), results.get('img_path', sample.get('sample_idx'))
         if getattr(image, 'dtype', None) != 'uint8':
             raise ValueError(f'image {name!r} is not allowed: the pipeline must load it as uint8 into `img`')
         image = torch.from_numpy(image if image.ndim == 3 else image[..., None]).permute(2, 0, 1)
@@ -160,26 +175,51 @@ class DeviceDataset(Dataset):
             )
         return image
 
-    def label(self, index: int) -> int:
-        """The sample's only label.
 
-        Raises:
-            ValueError: It has none, or several.
-        """
-        value = self.get_data_info(index).get('gt_label')
-        if not isinstance(value, Integral):
-            raise ValueError(f'gt_label={value!r} of sample {index} is not allowed: it must be one whole number')
-        return int(value)
+def label(index: int, sample: Mapping[str, Any]) -> int:
+    """The sample's only label.
 
-    def _cached(self, folder: Path) -> Store:
-        """Read the decoded data from the folder, or decode and write them there."""
-        identity = json.dumps(dict(data_digest(self), loading=self.loading_cfg), sort_keys=True)
-        path = folder / f'{hashlib.sha256(identity.encode()).hexdigest()[:20]}.pt'
-        if path.is_file():
-            return read(path, identity)
-        store = self.decode()
-        write(path, identity, store)
-        return store
+    Raises:
+        ValueError: It has none, or several.
+    """
+    value = sample.get('gt_label')
+    if not isinstance(value, Integral):
+        raise ValueError(f'gt_label={value!r} of sample {index} is not allowed: it must be one whole number')
+    return int(value)
+
+
+def beside(paths: Collection[str]) -> Path:
+    """The folder of a cache: a hidden one beside the images' own, which other programs read as it is."""
+    root = Path(common_folder(paths))
+    return root.parent / f'.{root.name}.decoded'
+
+
+class Places(Sequence):
+    """Items of a `DeviceDataset`, which `at_once` makes a batch of without making the items."""
+
+    def __init__(self, data: DeviceDataset, keys: Sequence[int | Key]) -> None:
+        self.data, self.keys = data, keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, number: int) -> dict[str, int]:
+        return self.data[self.keys[number]]
+
+
+@FUNCTIONS.register_module()
+def at_once(places: Places) -> dict[str, Any]:
+    """A `collate_fn` for `DeviceDataset`: the batch that MMEngine's `default_collate` makes of its items."""
+    if not isinstance(places, Places):
+        raise ValueError(
+            "collate_fn='ranet_mm.at_once' is not allowed: it is for data of type 'ranet_mm.DeviceDataset'"
+        )
+    columns = torch.tensor(places.keys)
+    count, store = len(columns), places.data.number
+    if columns.ndim == 1:
+        return dict(inputs=columns, store=torch.full((count,), store))
+    index, seed, epoch = columns.unbind(1)
+    return dict(inputs=index, seed=seed, epoch=epoch, store=torch.full((count,), store))
 
 
 def take_pipeline(cfg: dict) -> list[dict]:
@@ -187,6 +227,25 @@ def take_pipeline(cfg: dict) -> list[dict]:
     while 'pipeline' not in cfg and isinstance(cfg.get('dataset'), Mapping):
         cfg = cfg['dataset']
     return list(cfg.pop('pipeline', ()))
+
+
+def in_one_process(cfg: dict) -> dict:
+    """Without the packing of samples that MMEngine's data sets do for data workers, which are not needed here."""
+    inner = cfg
+    while isinstance(inner.get('dataset'), Mapping):
+        inner = inner['dataset']
+    kind = inner.get('type')
+    kind = MMPRETRAIN_DATASETS.get(kind) if isinstance(kind, str) else kind
+    if isinstance(kind, type) and issubclass(kind, BaseDataset):
+        inner.setdefault('serialize_data', False)
+    return cfg
+
+
+def samples_of(dataset: Any) -> Sequence[Mapping[str, Any]]:
+    """Every sample's `get_data_info`, without the copies that it makes where the samples lie unpacked."""
+    if isinstance(dataset, BaseDataset) and not dataset.serialize_data:
+        return [dict(sample, sample_idx=index) for index, sample in enumerate(dataset.data_list)]
+    return [dataset.get_data_info(index) for index in range(len(dataset))]
 
 
 def split(pipeline: Sequence[Mapping[str, Any]]) -> tuple[list[dict], list[dict]]:
@@ -209,36 +268,3 @@ def loader(cfg: dict) -> Any:
             f'transform {cfg["type"]} is not allowed on the device: random ones are {", ".join(TRANSFORMS)}'
         )
     return transform
-
-
-def write(path: Path, identity: str, store: Store) -> None:
-    """A file of the cache, which is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'{path.name}.{os.getpid()}')
-    torch.save(dict(identity=identity, sha256=digest(store), **store._asdict()), draft)
-    draft.replace(path)
-
-
-def read(path: Path, identity: str) -> Store:
-    """A file of the cache.
-
-    Raises:
-        ValueError: It is damaged, or not of these data.
-    """
-    fault = f'cache file {str(path)!r} is not allowed: it is damaged or of other data; remove it, and it is made anew'
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-        store = Store(content['images'], content['labels'])
-    except (OSError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
-        raise ValueError(fault) from error
-    if (content['identity'], content['sha256']) != (identity, digest(store)):
-        raise ValueError(fault)
-    return store
-
-
-def digest(store: Store) -> str:
-    """SHA-256 over the images and labels."""
-    found = hashlib.sha256()
-    for tensor in store:
-        found.update(tensor.numpy())
-    return found.hexdigest()

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...registry import MODELS
+from ..labels import Labels
 from .dataset import STORES, DeviceDataset
 from .draws import Draws
 from .mixing import Mixing
@@ -53,7 +54,10 @@ class DevicePreprocessor(ClsDataPreprocessor):
         self.size = size
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """A batch of indices -> `inputs` (B, C, H, W) float32 and `data_samples`, both on the device."""
+        """A batch of indices -> `inputs` (B, C, H, W) float32 on the device, and `data_samples`.
+
+        In training these are `Labels` on the device, so that nothing is made for single images.
+        """
         if 'store' not in data:
             if training and self.size:
                 raise ValueError("size is not allowed without a train_dataloader of type='ranet_mm.DeviceDataset'")
@@ -64,14 +68,13 @@ class DevicePreprocessor(ClsDataPreprocessor):
             raise ValueError("the sampler of random pictures is not allowed: its type must be 'ranet_mm.EpochSampler'")
         draws = Draws(*key, index) if key else None
         inputs = self._pictures(dataset, index, draws, training)
+        if not training:
+            return dict(inputs=inputs, data_samples=self._described(dataset, data['inputs']))
         labels = dataset.on(self.device).labels[index]
         scores = self._scores(labels) if self.to_onehot else None
-        if training and self.mixing:
+        if self.mixing:
             inputs, scores = self._mixed(dataset, draws, key, inputs, scores)
-        samples = data_samples(labels, scores)
-        if not training:
-            describe(samples, dataset, data['inputs'])
-        return dict(inputs=inputs, data_samples=samples)
+        return dict(inputs=inputs, data_samples=Labels(labels, scores))
 
     def _pictures(self, dataset: DeviceDataset, index: Tensor, draws: Draws | None, training: bool) -> Tensor:
         images = dataset.on(self.device).images[index]
@@ -91,6 +94,18 @@ class DevicePreprocessor(ClsDataPreprocessor):
         other_scores = self._scores(dataset.on(self.device).labels[partner])
         return weight * inputs + (1 - weight) * others, share * scores + (1 - share) * other_scores
 
+    def _described(self, dataset: DeviceDataset, indices: Tensor | Sequence[int]) -> list[DataSample]:
+        """Samples on the host, where metrics read them, which say what they are and from which file."""
+        indices = torch.as_tensor(indices).cpu()
+        labels = dataset.on(torch.device('cpu')).labels[indices]
+        samples = list(Labels(labels, self._scores(labels) if self.to_onehot else None))
+        for sample, index in zip(samples, indices.tolist(), strict=True):
+            info = dataset.get_data_info(index)
+            for name in ('sample_idx', 'img_path'):
+                if name in info:
+                    sample.set_field(info[name], name, field_type='metainfo')
+        return samples
+
     def _scores(self, labels: Tensor) -> Tensor:
         return F.one_hot(labels, self.num_classes).float()
 
@@ -104,21 +119,3 @@ def resized(images: Tensor, side: int) -> Tensor:
         return images
     images = F.interpolate(images.float(), size=(side, side), mode='bilinear', antialias=True)
     return images.round().clamp(0, 255)
-
-
-def data_samples(labels: Tensor, scores: Tensor | None) -> list[DataSample]:
-    """One sample for each label (B,), with its row of the scores (B, classes) where there are any."""
-    samples = [DataSample().set_gt_label(label) for label in labels.split(1)]
-    if scores is not None:
-        for sample, score in zip(samples, scores, strict=True):
-            sample.set_gt_score(score)
-    return samples
-
-
-def describe(samples: Sequence[DataSample], dataset: DeviceDataset, indices: Tensor | Sequence[int]) -> None:
-    """Say which sample it is, and from which file."""
-    for sample, index in zip(samples, torch.as_tensor(indices).tolist(), strict=True):
-        info = dataset.get_data_info(index)
-        for name in ('sample_idx', 'img_path'):
-            if name in info:
-                sample.set_field(info[name], name, field_type='metainfo')

@@ -1,0 +1,110 @@
+"""Decoded images in one file beside the data: decoded once, in parallel, and mapped into memory after that."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import sys
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+BLOCK = 256  # images that are decoded at a time
+FEW = 2048  # images that are decoded sooner than data workers start
+
+
+def decoded(count: int, picture: Callable[[int], Tensor], workers: int) -> Tensor:
+    """`picture(0)`, ..., `picture(count - 1)`, all (C, H, W) uint8 of one shape, as one tensor (N, C, H, W).
+
+    Args:
+        count: Number of images.
+        picture: Decodes one of them.
+        workers: Processes that share them out; few are decoded in this one.
+    """
+    blocks = [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
+    loader = torch.utils.data.DataLoader(
+        _Blocks(blocks, picture),
+        batch_size=None,
+        num_workers=workers if count > FEW and sys.platform == 'linux' else 0,  # `picture` goes there by a fork alone
+        generator=torch.Generator(),  # nothing is drawn; without one the process's own would move on
+    )
+    images = None
+    for block, part in zip(blocks, loader, strict=True):
+        if images is None:
+            images = torch.empty((count, *part.shape[1:]), dtype=torch.uint8)
+        images[block.start : block.stop] = part
+    return images
+
+
+class _Blocks(torch.utils.data.Dataset):
+    """Blocks of decoded images."""
+
+    def __init__(self, blocks: Sequence[range], picture: Callable[[int], Tensor]) -> None:
+        self.blocks, self.picture = blocks, picture
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, number: int) -> Tensor:
+        return torch.stack([self.picture(index) for index in self.blocks[number]])
+
+
+def cached(folder: Path, identity: str, decode: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `decode` gives, read from the folder where it is there, and written into it where it is not.
+
+    Args:
+        folder: Made where it is missing; one that cannot be written is told in the log.
+        identity: Says what is decoded, and how; the file's name is its digest.
+        decode: Gives `images`, and what else is to be kept.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    path = folder / f'{hashlib.sha256(identity.encode()).hexdigest()[:20]}.pt'
+    if path.is_file():
+        return read(path, identity)
+    content = decode()
+    try:
+        write(path, identity, content)
+    except OSError as error:
+        print_log(f'Decoded images are not kept in {str(folder)!r}: {error}', logger='current')
+    return content
+
+
+def write(path: Path, identity: str, content: Mapping[str, Any]) -> None:
+    """A file of the cache, which is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'{path.name}.{os.getpid()}')
+    try:
+        torch.save(dict(content, identity=identity, crc32=checksum(content['images'])), draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def read(path: Path, identity: str) -> dict[str, Any]:
+    """A file of the cache, its tensors mapped into memory.
+
+    Raises:
+        ValueError: It is damaged, or not of these data.
+    """
+    fault = f'cache file {str(path)!r} is not allowed: it is damaged or of other data; remove it, and it is made anew'
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        found = content['identity'], content['crc32']
+        expected = identity, checksum(content['images'])
+    except (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise ValueError(fault) from error
+    if found != expected:
+        raise ValueError(fault)
+    return content
+
+
+def checksum(images: Tensor) -> int:
+    return zlib.crc32(images.numpy())
