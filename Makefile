@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 
 OPS := $(VENV)/.ops
 
-.PHONY: train test ops original lint format golden tables wheel clean help
+.PHONY: train test gpu ops original lint format golden tables wheel clean help
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -19,6 +19,9 @@ train: $(INSTALLED) ## train CONFIG (handwritten digits by default) and print it
 
 test: $(INSTALLED) ## run the tests
 	$(RUN) -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+gpu: $(INSTALLED) ## run the tests that need a GPU
+	$(RUN) -m pytest tests/test_gpu.py $(ARGS)
 
 ops: $(OPS) ## build mmcv's compiled operators once, so that the tests of detection run too
 

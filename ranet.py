@@ -18,6 +18,7 @@ COMMANDS = {
     'test': ('test', 'evaluate a checkpoint'),
     'sweep': ('sweep', 'run the grids of sweep files'),
     'publish': ('publish', 'strip a checkpoint down to weights that others load'),
+    'card': ('card', 'measure weights of a run, ship them with the package and write their card'),
     'convert': ('convert', 'convert weights from and to other implementations'),
     'export': ('export', 'write ONNX, TorchScript or torch.export, and check the file'),
     'complexity': ('complexity', 'count parameters, multiply-adds, activations and depth'),

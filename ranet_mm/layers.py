@@ -42,8 +42,18 @@ class MaxPool(nn.Module):
         if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript passes over a body only where this stands alone
             if torch.compiler.is_exporting():
                 return self._exported(x)
+            if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+                return self._deterministic(x)
         # 1 // side is 1 for a side of one pixel, whose window would not fit without padding.
         return F.max_pool2d(x, 3, 2, (1 // x.shape[-2], 1 // x.shape[-1]), ceil_mode=True)
+
+    @torch.jit.unused
+    def _deterministic(self, x: Tensor) -> Tensor:
+        """The same values and gradients; on a GPU, PyTorch's own gradient is summed in no fixed order."""
+        height, width = (max(1, side // 2) for side in x.shape[-2:])
+        x = F.pad(x, (0, 2 * width + 1 - x.shape[-1], 0, 2 * height + 1 - x.shape[-2]), value=float('-inf'))
+        windows = [x[..., i : i + 2 * height : 2, j : j + 2 * width : 2] for i in range(3) for j in range(3)]
+        return torch.stack(windows).max(0).values
 
     @torch.jit.unused
     def _exported(self, x: Tensor) -> Tensor:

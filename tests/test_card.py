@@ -26,7 +26,8 @@ def record(seed=0, top1=90.0, **fields):
         per_class=dict(cat=80.0, dog=99.92),
     )  # fmt: skip
     return dict(
-        seed=seed, settings=settings, shipped=shipped, data=dict(train=dict(samples=50_000)), config='x.py',
+        seed=seed, settings=settings, shipped=shipped, config='x.py',
+        data=dict(train=dict(name='CIFAR-10 (JPEG copy)', samples=50_000)),
         command='python tools/train.py x.py', commit='abc', versions=dict(torch='2'), hardware='CPU', seconds=120.0,
         curve=[dict(epoch=1)], epochs=1, test={'accuracy/top1': top1}, **fields,
     )  # fmt: skip

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from .. import weights
 from ..results.card import render, spread
-from ..results.records import data_label
-from . import common
+from . import checkpoints, common
 
 BINS = 15
 DIGITS = 'digits'  # scikit-learn's, as data
+KEPT = 'data', 'images', 'accuracy', 'calibration_error'  # of figures on other images
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -28,7 +28,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('record', type=Path, help='record of the run that made the weights; gets the figures')
     parser.add_argument('--runs', type=Path, nargs='+', default=[], metavar='RECORD',
                         help='records of runs that differ by seed alone, for the spread')  # fmt: skip
-    parser.add_argument('--label', help='what the images are (by default as the record says)')
+    parser.add_argument('--weights', nargs='+', metavar='PART',
+                        help='first ship these: a checkpoint of the run, or the parts it was split into')  # fmt: skip
     parser.add_argument('--batch-size', type=int, default=250)
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
@@ -37,27 +38,68 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def write_card(args: argparse.Namespace) -> None:
     """Evaluate once, put the figures into the run's record under `shipped`, and write the card beside the weights.
 
+    Figures of the same weights on other images stay, below the new ones.
+
     Raises:
-        ValueError: There are no weights of that name, or a run differs by more than its seed.
+        ValueError: There are no weights of that name, those given are not its, or a run differs by more than its seed.
         FileNotFoundError: The folder or a record does not exist.
     """
+    from ..mm.identity import data_name
+
     rows = weights.index()
-    if args.name not in rows:
+    if args.name not in rows and not args.weights:
         raise ValueError(f'weights {args.name!r} are not known: allowed are {", ".join(rows) or "none yet"}')
     for path in (args.record, *args.runs, *([] if args.data == DIGITS else [Path(args.data)])):
         if not path.exists():
             raise FileNotFoundError(f'{str(path)!r} does not exist')
     record, *others = (json.loads(path.read_text(encoding='utf-8')) for path in (args.record, *args.runs))
     runs = spread(record, others)
-    row = rows[args.name]
-    data = args.label or data_label(record)
+    tested = test_images(args.data)
+    if args.weights:
+        ship(args.name, args.weights, record, tested.metainfo['classes'])
+    row, data = weights.index()[args.name], data_name(tested, 'test')
     found = figures(*predict(args.name, args.data, args.batch_size))
-    record['shipped'] = dict(weights=args.name, sha256=row['sha256'], data=data, **found, runs=runs)
+    now = dict(weights=args.name, sha256=row['sha256'], data=data, **found, runs=runs)
+    record['shipped'] = dict(now, also=earlier(record.get('shipped'), now))
     args.record.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
     file = Path(row['file'])
     card = file.with_suffix('.md')
     card.write_text(render(args.name, record, file.stat().st_size), encoding='utf-8')
     print(f'{args.name}: {found["accuracy"]:.2f} % of {found["images"]} images; written to {card} and {args.record}')
+
+
+def earlier(old: dict[str, Any] | None, now: dict[str, Any]) -> list[dict[str, Any]]:
+    """Figures of the same weights on other images, the latest first."""
+    if not old or old['sha256'] != now['sha256']:
+        return []
+    both = [{name: old[name] for name in KEPT}, *old.get('also', [])]
+    return [figures for figures in both if figures['data'] != now['data']]
+
+
+def test_images(data: str) -> Any:
+    """The data set of a folder or of the digits to test on."""
+    from ..mm.datasets import Digits, ImageFolder
+
+    return Digits('test', pipeline=[]) if data == DIGITS else ImageFolder(data, pipeline=[])
+
+
+def ship(name: str, files: Sequence[str], record: dict[str, Any], classes: Sequence[str]) -> None:
+    """Write the weights of a run into the package in half precision, under a name of the index.
+
+    Raises:
+        ValueError: They are not those of the network that the name and the record say.
+    """
+    state: dict[str, Tensor] = {}
+    for file in files:
+        state.update(checkpoints.weights_of(checkpoints.read(file))[0])
+    about = checkpoints.of_settings(record['settings'])
+    if about['architecture'] != name.partition('.')[0]:
+        raise ValueError(f'weights {name!r} are not allowed: the record is of {about["architecture"]!r}')
+    fields = dict(num_classes=len(classes), label_names=list(classes), **about['pretrained_cfg'])
+    checkpoints.build(dict(about, pretrained_cfg=fields), state)
+    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    more = dict(model_args=about['model_args']) if about['model_args'] else {}
+    weights.save(half, weights.FOLDER, name, **fields, **more)
 
 
 @torch.no_grad()
@@ -80,9 +122,7 @@ def load(data: str, transform: Callable[[Image.Image], Tensor]) -> tuple[Sequenc
 
         folder = ImageFolder(data, transform)
         return folder, folder.classes
-    from ..mm.datasets import Digits
-
-    digits = Digits('test', pipeline=[])
+    digits = test_images(data)
     samples = map(digits.get_data_info, range(len(digits)))
     return [(transform(Image.fromarray(s['img'])), s['gt_label']) for s in samples], list(digits.CLASSES)
 

@@ -99,9 +99,7 @@ def about(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[st
     state = plain_keys(state)
     architecture, model_args, pretrained_cfg = checkpoint.get('arch'), {}, {}
     if isinstance(meta.get('cfg'), str):
-        settings = plain_settings(meta['cfg'])
-        architecture, model_args = _variant(settings.get('model') or {})
-        pretrained_cfg = _normalization(settings)
+        architecture, model_args, pretrained_cfg = of_settings(plain_settings(meta['cfg'])).values()
     labels = (meta.get('dataset_meta') or {}).get('classes')
     if labels:
         pretrained_cfg['label_names'] = list(labels)
@@ -110,6 +108,12 @@ def about(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[st
     if 'stem.conv.weight' in state and state['stem.conv.weight'].shape[1] != 3:
         model_args['in_chans'] = state['stem.conv.weight'].shape[1]
     return dict(architecture=architecture, model_args=model_args, pretrained_cfg=pretrained_cfg)
+
+
+def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config says of its model, in the layout of `about`."""
+    architecture, model_args = _variant(settings.get('model') or {})
+    return dict(architecture=architecture, model_args=model_args, pretrained_cfg=_normalization(settings))
 
 
 def plain_settings(text: str) -> dict[str, Any]:

@@ -28,8 +28,8 @@ PACKAGE = Path(__file__).parents[1]
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # Names that a config may leave out, besides the arguments of MMEngine's runner.
 OPTIONAL_FIELDS = (
-    'compile', 'custom_imports', 'find_unused_parameters', 'minutes', 'model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn',
-    'tta_model', 'tta_pipeline',
+    'compile', 'custom_imports', 'find_unused_parameters', 'minutes', 'model_wrapper_cfg', 'runner_type', 'strategy',
+    'sync_bn', 'tta_model', 'tta_pipeline',
 )  # fmt: skip
 
 
@@ -165,6 +165,8 @@ def load_config(args: argparse.Namespace) -> Config:
 
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
+    if cfg.get('randomness', {}).get('deterministic'):
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # PyTorch refuses to compute without it
     if args.work_dir or not cfg.get('work_dir'):
         cfg.work_dir = args.work_dir or str(Path('work_dirs') / Path(args.config).stem)
     for name in LOADERS:

@@ -66,14 +66,18 @@ def configure(args: argparse.Namespace) -> Config:
 
 
 def fast_in_half() -> bool:
-    """Whether this device computes in 16 bits; says so where it does not."""
+    """Have MMEngine's autocast compute in the format that training uses here; says so where there is none."""
     import torch
     from mmengine.device import get_device
 
     from ..mm.optim import amp_dtype
 
-    half = amp_dtype(get_device()) != torch.float32
-    if not half:
+    device = get_device()
+    dtype = amp_dtype(device)
+    half = dtype != torch.float32
+    if half:
+        torch.set_autocast_dtype(device, dtype)  # it would be float16 on a GPU
+    else:
         print('--amp: this CPU has no 16-bit arithmetic, evaluating in float32')
     return half
 

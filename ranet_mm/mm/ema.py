@@ -19,14 +19,16 @@ class ExponentialMovingAverage(MMEngineExponentialMovingAverage):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        if self.steps == 0:  # every tensor, by name
-            super().update_parameters(model)
-            return
-        if self.pairs is None:
+        steps = int(self.steps)  # it lies on the host
+        if not steps or self.pairs is None:
             both = zip(tensors(self.module, self.update_buffers), tensors(model, self.update_buffers), strict=True)
-            self.pairs = tuple(map(list, zip(*(pair for pair in both if pair[0].is_floating_point()), strict=True)))
-        if self.steps % self.interval == 0:
-            torch._foreach_lerp_(*self.pairs, self.momentum)  # as in `torch.optim.swa_utils`
+            self.pairs = tuple(map(list, zip(*both, strict=True)))
+        averages, values = self.pairs
+        if not steps:
+            torch._foreach_copy_(averages, values)
+        elif steps % self.interval == 0:
+            learnt = [pair for pair in zip(averages, values, strict=True) if pair[0].is_floating_point()]
+            torch._foreach_lerp_(*map(list, zip(*learnt, strict=True)), self.momentum)  # as in `torch.optim.swa_utils`
         if not self.update_buffers:
             for average, buffer in zip(self.module.buffers(), model.buffers(), strict=True):
                 average.copy_(buffer)

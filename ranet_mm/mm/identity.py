@@ -1,4 +1,4 @@
-"""What the images of a data set are, told by their pixels and labels: not by a config's, a folder's or a class's name."""
+"""What the images of a data set are, told by their pixels and labels: not by the name of a config or a folder."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class ProgressHook(Hook):
     def _status(self, runner: Runner, mode: str, batch: Any) -> str:
         hub = runner.message_hub
         parts = [self.scores]
-        if mode == 'train':
+        if mode == 'train' and 'train/loss' in hub.log_scalars:  # the device may not have told the first one yet
             parts.insert(0, f'loss {hub.get_scalar("train/loss").current():.3f}')
         if f'{mode}/time' in hub.log_scalars:
             speed = len(batch['inputs']) * get_world_size() / max(hub.get_scalar(f'{mode}/time').mean(20), 1e-9)

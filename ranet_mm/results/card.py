@@ -6,7 +6,7 @@ import math
 import statistics
 from typing import Any
 
-from .records import Record, accuracy, epochs, hardware, recipe, score, seconds
+from .records import Record, accuracy, data_label, epochs, hardware, recipe, score, seconds
 
 
 def spread(record: Record, others: list[Record]) -> list[dict[str, Any]]:
@@ -82,10 +82,11 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
     images, tested = record['data']['train']['samples'], shipped['images']
     low, high = interval(shipped['accuracy'], tested)
     rows = [
-        ('Data', f'{shipped["data"]}: {images:,} images to train on, {tested:,} to test on'),
+        ('Data', _data(data_label(record), images, shipped['data'], tested)),
         ('Accuracy', f'**{shipped["accuracy"]:.2f} %** on the test images, one view, seed {record["seed"]}'),
         ('95 % interval', f'{low:.2f} to {high:.2f} %, from the number of test images alone'),
         ('Over seeds', over_seeds(shipped.get('runs', []))),
+        *((f'On {other["data"]}', f'{other["accuracy"]:.2f} %') for other in shipped.get('also', [])),
         ('Calibration error', f'{shipped["calibration_error"]:.2f} % (15 bins)'),
         *(('Started from', f'`{recipe(run)}` at commit `{run["commit"]}`') for run in record.get('earlier', [])),
         ('Recipe', _recipe(record)),
@@ -97,6 +98,13 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
     if 'test' in record:
         rows.insert(2, ('As trained', f'{accuracy([record])}, before the file was written'))
     return rows
+
+
+def _data(trained: str, images: int, tested: str, test_images: int) -> str:
+    trained = trained.partition(', tested on ')[0]
+    if trained == tested:
+        return f'{tested}: {images:,} images to train on, {test_images:,} to test on'
+    return f'trained on {trained}, {images:,} images; tested on {tested}, {test_images:,} images'
 
 
 def _recipe(record: Record) -> str:
@@ -115,6 +123,8 @@ def limits(record: Record) -> str:
         f'It was tested on {shipped["data"]} alone: not on other sizes, other cameras, corrupted or hostile images.',
         f'It is weakest on *{weakest}*.',
     ]
+    if 'JPEG' in data_label(record) and 'JPEG' not in shipped['data']:
+        parts.append('It was trained on a copy of the images that JPEG compression had changed, not on the benchmark.')
     if 'JPEG' in shipped['data']:
         parts.append(
             'These are not the images of the benchmark: published accuracies cannot be compared with this one.'

@@ -209,17 +209,14 @@ class Places(Sequence):
 
 @FUNCTIONS.register_module()
 def at_once(places: Places) -> dict[str, Any]:
-    """A `collate_fn` for `DeviceDataset`: the batch that MMEngine's `default_collate` makes of its items."""
+    """A `collate_fn` for `DeviceDataset`: a batch as `default_collate` makes it of single items, with one `store`."""
     if not isinstance(places, Places):
-        raise ValueError(
-            "collate_fn='ranet_mm.at_once' is not allowed: it is for data of type 'ranet_mm.DeviceDataset'"
-        )
-    columns = torch.tensor(places.keys)
-    count, store = len(columns), places.data.number
+        raise ValueError("collate_fn='ranet_mm.at_once' is not allowed: it is for type='ranet_mm.DeviceDataset'")
+    columns, store = torch.tensor(places.keys), places.data.number
     if columns.ndim == 1:
-        return dict(inputs=columns, store=torch.full((count,), store))
+        return dict(inputs=columns, store=store)
     index, seed, epoch = columns.unbind(1)
-    return dict(inputs=index, seed=seed, epoch=epoch, store=torch.full((count,), store))
+    return dict(inputs=index, seed=seed, epoch=epoch, store=store)
 
 
 def take_pipeline(cfg: dict) -> list[dict]:

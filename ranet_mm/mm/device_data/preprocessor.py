@@ -62,7 +62,7 @@ class DevicePreprocessor(ClsDataPreprocessor):
             if training and self.size:
                 raise ValueError("size is not allowed without a train_dataloader of type='ranet_mm.DeviceDataset'")
             return super().forward(data, training)
-        dataset = STORES[int(data['store'][0])]
+        dataset = STORES[data['store'] if isinstance(data['store'], int) else int(data['store'][0])]
         index, key = self._tensor(data['inputs']), [self._tensor(data[name]) for name in KEY if name in data]
         if not key and (dataset.transforms or (training and self.mixing)):
             raise ValueError("the sampler of random pictures is not allowed: its type must be 'ranet_mm.EpochSampler'")
@@ -107,7 +107,8 @@ class DevicePreprocessor(ClsDataPreprocessor):
         return samples
 
     def _scores(self, labels: Tensor) -> Tensor:
-        return F.one_hot(labels, self.num_classes).float()
+        classes = torch.arange(self.num_classes, device=labels.device)
+        return (labels[:, None] == classes).float()  # `one_hot` would ask the device whether the labels are in range
 
     def _tensor(self, numbers: Tensor | Sequence[int]) -> Tensor:
         return torch.as_tensor(numbers).to(self.device, non_blocking=True)
