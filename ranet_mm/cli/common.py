@@ -267,6 +267,11 @@ def set_loader_defaults(loader: dict, pin_memory: bool) -> None:
     loader['pin_memory'] = loader.get('pin_memory', True) and pin_memory and torch.cuda.is_available()
 
 
+def natural(name: str) -> list[Any]:
+    """A key to sort names by in which numbers count as numbers."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', name)]
+
+
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
