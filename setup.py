@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent
 MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision>=0.22', 'matplotlib', 'rich', 'safetensors']
 EXPORT = ['onnxscript', 'onnxruntime', 'scikit-learn>=1.5']
 EXTRAS = {
-    'timm': ['timm>=1.0.25', 'safetensors'],
+    'timm': ['timm>=1.0.25', 'safetensors', 'tqdm'],
     'mm': [*MM, 'onedl-mmpretrain>=1.3.6', 'scikit-learn>=1.5'],
     'seg': [*MM, 'onedl-mmsegmentation>=1.4.2'],
     'det': [*MM, 'onedl-mmdetection>=3.5.1'],

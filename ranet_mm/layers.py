@@ -39,7 +39,7 @@ class MaxPool(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript passes over a body only where this stands alone
+        if not torch.jit.is_scripting():
             if torch.compiler.is_exporting():
                 return self._exported(x)
             if x.is_cuda and torch.are_deterministic_algorithms_enabled():

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_config, make_images
+from PIL import Image
 from sklearn import metrics
 from test_tools import refused
 
@@ -34,6 +35,7 @@ from ranet_mm.cli import (
     configs,
     confusion_matrix,
     eval_metric,
+    find,
     models,
     predict,
     predictions,
@@ -106,7 +108,7 @@ class TestConsole:
     def test_models_and_predict_need_torch_and_timm_alone(self, image):
         code = f"""if True:
             import sys
-            sys.modules.update(dict.fromkeys({[*MM, 'sklearn', 'matplotlib']}))
+            sys.modules.update(dict.fromkeys({[*MM, 'sklearn', 'matplotlib', 'rich']}))
             import ranet
             sys.exit(ranet.main(['models', '*56_cifar']) or ranet.main(['predict', {image!r}]))
         """
@@ -184,11 +186,13 @@ class TestConfigs:
 
 class TestPredict:
     def test_probabilities_are_the_models(self, image, capsys):
-        assert predict.main([image, image, '--json', 'found.json', '--topk', '2', '--batch-size', '1']) == 0
+        Path('same.png').write_bytes(Path(image).read_bytes())
+        assert predict.main([image, 'same.png', '--json', 'found.json', '--topk', '2', '--batch-size', '1']) == 0
         found = json.loads(Path('found.json').read_text())
         assert found['weights'] == 'attention56_cifar.cifar10'
         first, second = found['images']
-        assert first == second
+        assert [i['image'] for i in (first, second)] == [image, 'same.png']
+        assert first['predictions'] == second['predictions']
         model = timm.create_model('attention56_cifar', pretrained=True).eval()
         cfg = timm.data.resolve_model_data_config(model)
         with torch.no_grad():
@@ -229,6 +233,110 @@ class TestPredict:
         )
         assert 'weights do not fit' in err
         assert '--topk 0 is not allowed' in refused(capsys, predict, image, '--topk', '0')
+
+
+def touch(*names):
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+class TestFind:
+    def test_a_folder_is_searched_and_sorted_by_number(self):
+        touch('photos/10.png', 'photos/2.JPG', 'photos/notes.txt', 'photos/data.h5', 'photos/report.pdf')
+        touch('photos/sub/deep/1.webp', 'photos/.hidden.png', 'photos/.cache/1.png')
+        touch('01.png', '1.png', '1\N{SUPERSCRIPT TWO}.png')
+        Path('photos/sub/loop').symlink_to('..')
+        Path('photos/linked').symlink_to('sub')
+        below = ['2.JPG', '10.png', 'linked/deep/1.webp', 'sub/deep/1.webp']
+        assert find.images(['photos']) == find.images(['photos/']) == [f'photos/{name}' for name in below]
+        assert find.images(['1.png', 'photos/sub', '.'])[:4] == [
+            '1.png', 'photos/sub/deep/1.webp', 'photos/sub/loop/2.JPG', 'photos/sub/loop/10.png',
+        ]  # fmt: skip
+        assert find.images(['./*.png']) == ['./01.png', './1.png', './1\N{SUPERSCRIPT TWO}.png']
+
+    def test_patterns_stand_for_the_images_and_folders_that_match(self):
+        touch(
+            'photos/10.png', 'photos/2.png', 'photos/notes.txt', 'photos/cat/1.jpg', 'photos/.hidden.png', 'other.png'
+        )
+        top, below = ['photos/2.png', 'photos/10.png'], ['photos/cat/1.jpg']
+        assert find.images(['photos/*.png']) == top
+        assert find.images(['photos/[0-9].png', '**/*.jpg']) == top[:1] + below
+        assert find.images(['*/c?t']) == below
+        assert find.images(['photos/**']) == find.images(['photos/*']) == top + below
+
+    def test_arguments_keep_their_order_and_an_image_is_found_once(self):
+        touch('b/1.png', 'a/1.png', 'a/2.png')
+        assert find.images(['b', './a/2.png', 'a', 'a/*.png', 'b/1.png']) == ['b/1.png', './a/2.png', 'a/1.png']
+
+    def test_a_name_is_a_file_before_it_is_a_pattern(self):
+        touch('[1].png', '1.png', '[ab]/1.png', 'a/1.png', 'scan')
+        assert find.images(['[1].png', '[ab]', 'scan']) == ['[1].png', '[ab]/1.png', 'scan']
+        assert find.images(['[0-9].png']) == ['1.png']
+
+    def test_nothing_found(self, capsys):
+        touch('empty/notes.txt', 'empty/.hidden.png')
+        allowed = 'allowed are image files, folders that hold some'
+        assert f"folder 'empty' holds no image: {allowed}" in refused(capsys, predict, 'empty')
+        assert f"pattern 'empty/*' matches no image: {allowed}" in refused(capsys, predict, 'empty/*')
+        assert f"image 'photos' does not exist: {allowed}" in refused(capsys, predict, 'photos')
+
+
+class TestPredictMany:
+    """With a model that takes no time: class 0 is the likelier, the darker an image is."""
+
+    @pytest.fixture(autouse=True)
+    def _model(self, monkeypatch):
+        class Model(torch.nn.Module):
+            num_classes = 2
+            pretrained_cfg = dict(input_size=(3, 8, 8), crop_pct=1.0)
+
+            def forward(self, images):
+                assert len(images) <= 32
+                return torch.stack([-images.mean((1, 2, 3)), images.mean((1, 2, 3))], 1)
+
+        monkeypatch.setattr(predict, 'load', lambda name, checkpoint: Model())
+
+    @pytest.fixture
+    def many(self):
+        """101 images, each other one bright."""
+        Path('many').mkdir()
+        for number in range(101):
+            Image.new('L', (8, 8), 255 * (number % 2)).save(f'many/{number}.png')
+        return 'many'
+
+    @pytest.mark.parametrize('terminal', [False, True])
+    def test_progress_is_for_terminals_and_not_for_the_table(self, many, terminal, capsys, monkeypatch):
+        monkeypatch.setattr(sys.stderr, 'isatty', lambda: terminal)
+        assert predict.main([many, '--topk', '1']) == 0
+        out, err = capsys.readouterr()
+        lines = [line.split()[:2] for line in out.splitlines()]
+        assert lines == [['image', 'class'], *([f'many/{i}.png', str(i % 2)] for i in range(101))]
+        assert ('/101 [' in err) == bool(err) == terminal
+        assert predict.main(['many/?.png', 'many/??.png']) == 0
+        assert not capsys.readouterr().err
+
+    def test_an_unreadable_image_costs_no_other(self, many, capsys):
+        whole = Path('many/7.png').read_bytes()
+        Path('many/7.png').write_bytes(whole[:50])
+        for number in range(32, 64):  # a whole batch
+            Path(f'many/{number}.png').write_text('no image')
+        assert predict.main([many, '--json', 'found.json']) == 1
+        out, err = capsys.readouterr()
+        assert err.startswith("error: image 'many/7.png' cannot be read whole: ")
+        assert "; image 'many/63.png' cannot be read whole: " in err
+        assert '; the other 68 of 101 images are predicted' in err
+        assert err.count('\n') == 1
+        numbers = [i for i in range(101) if i != 7 and not 32 <= i < 64]
+        text = Path('found.json').read_text()
+        found = json.loads(text)
+        assert [i['image'] for i in found['images']] == [f'many/{i}.png' for i in numbers]
+        assert [i['predictions'][0]['label'] for i in found['images']] == [str(i % 2) for i in numbers]
+        assert text == json.dumps(found, indent=1) + '\n'
+        assert 'many/7.png' not in out
+        Path('found.json').unlink()
+        assert 'are predicted' not in refused(capsys, predict, 'many/7.png', '--json', 'found.json')
+        assert not Path('found.json').exists()
 
 
 class TestPublish:

@@ -20,6 +20,7 @@ pytest.importorskip('mmpretrain')
 
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
+from test_device_data import AUGMENTS, MIX, NORM, PACK, device_data, pictures
 
 from ranet_mm.cli import test, train
 from ranet_mm.layers import MaxPool
@@ -27,7 +28,6 @@ from ranet_mm.mm.backbone import ResidualAttentionNet
 from ranet_mm.mm.device_data import DevicePreprocessor
 from ranet_mm.mm.loops import ResumableTrainLoop
 from ranet_mm.network import RANetFeatures
-from test_device_data import AUGMENTS, MIX, NORM, PACK, device_data, pictures
 
 DEVICE = os.environ.get('GPU_TESTS_ON', 'cuda')
 ON_GPU = DEVICE == 'cuda'
@@ -98,11 +98,11 @@ class TestBare:
         head = torch.nn.Linear(128, 10).to(DEVICE)
         if compiled:  # one unit: the runner's test compiles them all
             model.stages[0][0].compile(backend='inductor' if ON_GPU else 'eager')
-        optimizer = torch.optim.SGD([*model.parameters(), *head.parameters()], 0.05, momentum=0.9)
+        optimizer = torch.optim.SGD([*model.parameters(), *head.parameters()], 0.1, momentum=0.9)
         scaler = torch.amp.GradScaler(DEVICE, enabled=dtype == torch.float16)
         images = torch.randn(16, 3, 32, 32, device=DEVICE).contiguous(memory_format=torch.channels_last)
         labels, losses = torch.randint(10, (16,), device=DEVICE), []
-        for _ in range(15):
+        for _ in range(40):
             with torch.autocast(DEVICE, dtype):
                 features = model(images)
                 loss = F.cross_entropy(head(features.mean((2, 3))), labels)
@@ -112,7 +112,7 @@ class TestBare:
             optimizer.zero_grad()
             losses.append(loss.item())
         assert features.is_contiguous(memory_format=torch.channels_last) and features.dtype == dtype
-        assert np.isfinite(losses).all() and losses[-1] < 0.7 * losses[0]
+        assert np.isfinite(losses).all() and losses[-1] < 0.5 * losses[0]
 
     def test_logits_of_the_processor(self):
         """In float32 without TF32, to 1e-4 of the largest."""

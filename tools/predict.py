@@ -1,4 +1,4 @@
-"""Classify images: `python tools/predict.py IMAGE`."""
+"""Classify images: `python tools/predict.py IMAGE_OR_FOLDER`."""
 
 import sys
 

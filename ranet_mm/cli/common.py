@@ -271,6 +271,11 @@ def set_loader_defaults(loader: dict, pin_memory: bool) -> None:
     loader['pin_memory'] = loader.get('pin_memory', True) and pin_memory and torch.cuda.is_available()
 
 
+def natural(name: str) -> list[Any]:
+    """A key to sort names by in which numbers count as numbers."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', name)]
+
+
 def quiet_imports() -> None:
     """Keep warnings that a user can do nothing about off the console."""
     warnings.filterwarnings('ignore', category=UserWarning, message='Fail to import ``MultiScaleDeformable')

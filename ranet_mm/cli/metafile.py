@@ -46,15 +46,10 @@ def run(args: argparse.Namespace) -> int:
 def updated(root: Path, metafile: Mapping[str, Any]) -> str:
     """The metafile as it should be; `Weights` and `Results` of its entries are kept."""
     known = {model['Name']: model for model in metafile['Models']}
-    names = sorted((path.stem for path in (root / FOLDER).glob('*.py')), key=natural)
+    names = sorted((path.stem for path in (root / FOLDER).glob('*.py')), key=common.natural)
     models = [entry_of(root, name, known.get(name, {})) for name in names]
     text = yaml.safe_dump(dict(metafile, Models=models), sort_keys=False, allow_unicode=True, width=120)
     return re.sub(r'^(?=- Name: )', '\n', text, flags=re.MULTILINE).replace(':\n\n- ', ':\n- ')
-
-
-def natural(name: str) -> list[Any]:
-    """A key to sort names by in which numbers count as numbers."""
-    return [int(part) if part.isdigit() else part for part in re.split(r'(\d+)', name)]
 
 
 def entry_of(root: Path, name: str, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from .. import weights
-from . import checkpoints, common
+from . import checkpoints, common, find
 
 COLUMNS = ('image', 'class', 'probability')
+MANY = 100  # images, above which progress is shown
+DECODERS = 4  # threads at most
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     shipped = list(weights.index())
     parser = common.Parser(prog='predict', description=__doc__)
-    parser.add_argument('images', nargs='+', metavar='IMAGE', help='image files')
+    parser.add_argument(
+        'images', nargs='+', metavar='IMAGE', help="image files, folders of them, or quoted patterns: 'photos/**/*.jpg'"
+    )
     parser.add_argument('--model', help=f'name in timm, with the tag of its weights ({shipped[0]} by default)')
     parser.add_argument('--checkpoint', metavar='FILE', help='weights from a file, of timm or of OpenMMLab')
     parser.add_argument('--topk', type=int, default=5, metavar='K', help='classes to show of each image')
@@ -40,21 +46,26 @@ def predict(args: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: An image or the checkpoint does not exist.
-        ValueError: A file cannot be read, or the weights are not the model's.
+        ValueError: No image is found, a file cannot be read, or the weights are not the model's; where it is some
+            images alone that cannot be read, the others are predicted first.
     """
-    for path in args.images:
-        if not Path(path).is_file():
-            raise FileNotFoundError(f'image {path!r} does not exist')
+    paths = find.images(args.images)
     model = load(args.model, args.checkpoint).to(args.device)
     names = class_names(model)
-    found = []
-    for path, scores in zip(args.images, probabilities(model, args.images, args.batch_size, args.device), strict=True):
-        ranked = sorted(zip(scores.tolist(), names, strict=True), key=lambda pair: -pair[0])
-        found.append(dict(image=path, predictions=[dict(label=name, probability=p) for p, name in ranked]))
-    if args.json:
-        of = args.checkpoint or args.model
-        Path(args.json).write_text(json.dumps(dict(weights=of, images=found), indent=1) + '\n', encoding='utf-8')
-    print(common.table([COLUMNS, *rows(found, args.topk)], left=2))
+    found, unread = {}, []
+    results = probabilities(model, paths, args.batch_size, args.device)
+    for path, result in zip(paths, with_progress(results, len(paths)), strict=True):
+        if isinstance(result, Tensor):
+            found[path] = result
+        else:
+            unread.append(str(result))
+    if args.json and found:
+        write_json(args.json, args.checkpoint or args.model, ranked(found, names))
+    if found:
+        print(common.table([COLUMNS, *rows(ranked(found, names), args.topk)], left=2))
+    if unread:
+        others = [f'the other {len(found)} of {len(paths)} images are predicted'] if found else []
+        raise ValueError('; '.join(unread + others))
 
 
 def load(name: str | None, checkpoint: str | None) -> nn.Module:
@@ -84,14 +95,37 @@ def class_names(model: nn.Module) -> Sequence[str]:
 
 
 @torch.inference_mode()
-def probabilities(model: nn.Module, paths: Sequence[str], batch_size: int, device: str) -> Iterable[Tensor]:
-    """One vector of (classes,) for each image, which are transformed as timm does for this model."""
+def probabilities(
+    model: nn.Module, paths: Sequence[str], batch_size: int, device: str
+) -> Iterator[Tensor | ValueError]:
+    """A vector of (classes,) for each image, transformed as timm does for this model; an error for one unreadable."""
     from timm.data import create_transform, resolve_model_data_config
 
     transform = create_transform(**resolve_model_data_config(model))
-    for start in range(0, len(paths), batch_size):
-        images = [transform(read_image(path)) for path in paths[start : start + batch_size]]
-        yield from model(torch.stack(images).to(device)).float().softmax(1).cpu()
+
+    def read(path: str) -> Tensor | ValueError:
+        try:
+            image = read_image(path)
+        except ValueError as error:
+            return error
+        return transform(image)
+
+    with ThreadPoolExecutor(min(DECODERS, common.cores())) as pool:
+        for start in range(0, len(paths), batch_size):
+            batch = [*pool.map(read, paths[start : start + batch_size])]
+            images = [image for image in batch if isinstance(image, Tensor)]
+            scores = iter(model(torch.stack(images).to(device)).float().softmax(1).cpu() if images else ())
+            for image in batch:
+                yield next(scores) if isinstance(image, Tensor) else image
+
+
+def with_progress(results: Iterable[Any], total: int) -> Iterable[Any]:
+    """The same, with a bar on standard error where they are many and it is a terminal."""
+    if total <= MANY:
+        return results
+    from tqdm import tqdm
+
+    return tqdm(results, 'predicting', total, leave=False, unit=' images', disable=None)
 
 
 def read_image(path: str) -> Any:
@@ -105,11 +139,29 @@ def read_image(path: str) -> Any:
     try:
         with Image.open(path) as file:
             return file.convert('RGB')
-    except OSError as error:
+    except Exception as error:  # decoders raise more than OSError when a file is damaged
         raise ValueError(f'image {path!r} cannot be read whole: {error}') from error
 
 
-def rows(found: Sequence[dict[str, Any]], topk: int) -> Iterable[tuple[str, str, str]]:
+def ranked(found: Mapping[str, Tensor], names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Each image with its classes, the most probable one first."""
+    for path, scores in found.items():
+        pairs = sorted(zip(scores.tolist(), names, strict=True), key=lambda pair: -pair[0])
+        yield dict(image=path, predictions=[dict(label=name, probability=p) for p, name in pairs])
+
+
+def write_json(path: str, weights: str, images: Iterable[dict[str, Any]]) -> None:
+    """`{"weights": ..., "images": [...]}`, image by image, so that no more than one is text at a time."""
+    with Path(path).open('w', encoding='utf-8') as file:
+        file.write(f'{{\n "weights": {json.dumps(weights)},\n "images": [')
+        separator = '\n'
+        for image in images:
+            file.write(separator + textwrap.indent(json.dumps(image, indent=1), '  '))
+            separator = ',\n'
+        file.write('\n ]\n}\n')
+
+
+def rows(found: Iterable[dict[str, Any]], topk: int) -> Iterable[tuple[str, str, str]]:
     """The table's rows; an image is named in the first of its own."""
     for image in found:
         for place, guess in enumerate(image['predictions'][:topk]):
