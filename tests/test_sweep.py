@@ -403,6 +403,17 @@ def test_the_small_study_never_reads_test_images(monkeypatch):
         assert '/test' not in json.dumps([cfg.train_dataloader.to_dict(), cfg.val_dataloader.to_dict()])
 
 
+def test_nine_minutes_begin_with_cells_of_the_first_sweep(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    folder = ROOT / 'configs/sweeps/gpu'
+    *fast, last = grid.collect([folder / 'nine_minutes.yml'])
+    first = grid.collect([folder / '01_fast.yml'], ['seed=0'])
+    assert {c.key for c in fast} == {c.key for c in first} and last.minutes == 'rest'
+    assert all(c.options['compile'] for c in grid.collect(folder.glob('*.yml')))
+    rehearsal = grid.collect([ROOT / 'configs/sweeps/_base_/rehearsal.yml'])
+    assert [c.minutes for c in rehearsal] == [None, None, 'rest']
+
+
 @pytest.mark.slow
 def test_a_real_cell(monkeypatch):
     """Digits for two iterations, through the real tools in a process of their own."""
