@@ -1,9 +1,12 @@
 """Sweeps: which cells there are, and that they are skipped, resumed, survived, stopped and packed as promised."""
 
 import copy
+import dataclasses
 import fcntl
 import functools
+import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -14,8 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ranet_mm.cli import sweep
-from ranet_mm.sweep import grid
+from ranet_mm.cli import common, sweep
+from ranet_mm.sweep import cost, grid
 
 ROOT = Path(__file__).parents[1]
 SWEEPS = sorted((ROOT / 'configs/sweeps').glob('[!_]*/*.yml'))
@@ -57,7 +60,14 @@ if act.startswith('meets'):
 if act != 'unfinished':
     curve = [{'epoch': 1, 'accuracy/top1': 50.0}]
     record = dict(iteration=1, iterations=1, curve=curve, resumed=resumed, threads=os.environ['OMP_NUM_THREADS'])
+    if '--minutes' in sys.argv:
+        record['minutes'] = float(sys.argv[sys.argv.index('--minutes') + 1])
+    if act == 'untested':
+        record['settings'] = dict(test_dataloader=dict(batch_size=1))
     (folder / 'record.json').write_text(json.dumps(record))
+if act in ('late', 'untested') and not resumed:
+    os.kill(os.getppid(), signal.SIGTERM)
+    wait_for(Path('never'))
 """
 
 
@@ -67,6 +77,7 @@ def fake():
     Path('tools/train.py').write_text(FAKE)
     Path('study').mkdir()
     Path('net.py').touch()
+    sweep._images.cache_clear()
 
 
 def write(name='grid', **fields):
@@ -119,6 +130,21 @@ class TestGrid:
             'sizes=[1,[2,3]]', 'on=True', 'off=None', 'randomness.seed=0',
         ]  # fmt: skip
 
+    def test_keys_of_what_is_recorded_stay(self):
+        first, second = itertools.islice(grid.load(ROOT / 'configs/sweeps/small/01_table2.yml').cells(), 2)
+        assert (first.key, second.key) == ('att56_small_0dca3dd8_seed0', 'att56_small_bdd93960_seed0')
+
+    def test_minutes(self):
+        values = {'all': {}, 'more': dict(minutes=12), 'left': dict(minutes='rest')}
+        cells = grid.collect([write(minutes=7.5, axes=dict(time=values))])
+        assert [c.minutes for c in cells] == [7.5, 12, 'rest'] and not any(c.options for c in cells)
+        assert [c.arguments(Path('runs'), 1.23456)[5:7] for c in cells] == [
+            ['--minutes', '7.5'], ['--minutes', '12'], ['--minutes', '1.235']
+        ]  # fmt: skip
+        (plain,) = grid.collect([write()])
+        assert len({c.key for c in (plain, *cells)}) == 4 and '--minutes' not in plain.arguments(Path('runs'))
+        assert grid.collect([write(minutes=12.0)])[0].key == cells[1].key
+
     def test_outside_a_checkout_the_installed_command_trains(self):
         Path('tools/train.py').unlink()
         (cell,) = grid.collect([write()])
@@ -136,6 +162,13 @@ class TestGrid:
             (dict(seeds=3), 'seeds=3 of .* it must be a list of whole numbers'),
             (dict(seeds=[]), 'seeds=.. of .* it must be a list of whole numbers'),
             (dict(jobs=0), 'jobs=0 of .* it must be 1 or more'),
+            (
+                dict(minutes=0),
+                "minutes=0 of 'study/grid.yml' is not allowed: it must be a number above 0, or the word rest",
+            ),
+            (dict(minutes=math.inf), 'minutes=inf of .* it must be a number above 0'),
+            (dict(minutes=True), 'minutes=True of .* it must be a number above 0'),
+            (dict(axes=dict(p={'1': dict(minutes='all')})), "minutes='all' of .* it must be a number above 0"),
             (dict(axes=dict(p=[1, 2])), "axis 'p' of .* it must map the name of each value to the options it sets"),
             (dict(config='no.py'), "config file 'no.py' of study/grid does not exist"),
             (dict(base='no.yml'), "sweep file 'study/no.yml' does not exist"),
@@ -198,6 +231,39 @@ class TestRuns:
         assert codes[0] == 3 and codes[-1] == 0
         assert only_record()['resumed']
 
+    def test_a_run_that_was_over_when_it_was_stopped_is_done(self, capsys):
+        assert sweep.main([acts('late', 'finish')]) == 3
+        assert '1 of 2 cells done, 0 failed, 1 left' in capsys.readouterr().out
+        assert not only_record()['resumed']
+
+    def test_a_run_that_was_stopped_before_its_final_test_is_not(self):
+        path = acts('untested')
+        assert sweep.main([path]) == 3
+        assert not recorded()
+        assert sweep.main([path]) == 0
+        assert only_record()['resumed']
+
+    def test_the_rest_is_what_is_left_when_the_cell_starts(self):
+        path = write(minutes='rest')
+        assert sweep.main([path, '--max-minutes', '3']) == 0
+        assert 2.5 < only_record()['minutes'] <= 2.75
+        assert only_record()['sweep'] == dict(options={}, jobs=1, minutes='rest')
+        assert sweep.main([path]) == 0  # nothing is left to do, whatever the time
+
+    def test_the_rest_waits_where_it_is_too_short(self, capsys):
+        path = write(axes=dict(time={'rest': dict(minutes='rest'), 'all': {}}))
+        assert sweep.main([path, '--max-minutes', '1.2']) == 3
+        out = capsys.readouterr().out
+        assert 'waiting study/grid time=rest seed=0: less than 1 min is left' in out
+        assert '1 of 2 cells done, 0 failed, 1 left' in out and 'minutes' not in only_record()
+
+    def test_the_rest_needs_an_end(self, capsys):
+        assert sweep.main([write(axes=dict(time={'all': {}, 'rest': dict(minutes='rest')}))]) == 1
+        assert capsys.readouterr().err.startswith(
+            'error: study/grid time=rest seed=0 takes the rest of the time: --max-minutes must say how much there is'
+        )
+        assert not Path('work_dirs').exists()
+
     def test_nothing_starts_without_time(self):
         assert sweep.main([write(), '--max-minutes', '1e-12']) == 3
         assert not Path('work_dirs').exists()
@@ -233,11 +299,47 @@ class TestRuns:
         assert out.endswith('1 of 2 cells done\n')
         assert not Path('work_dirs').exists()
 
+    def test_dry_run_tells_seconds(self, capsys):
+        pytest.importorskip('mmpretrain')
+        data = dict(type='DeviceDataset', dataset=dict(type='ImageFolder', root='data/cifar10/train', holdout=10))
+        Path('net.py').write_text(f'train_cfg = dict(max_epochs=20)\ntrain_dataloader = dict(dataset={data})')
+        kind = {'train_dataloader.dataset.dataset.type': 'Digits'}
+        values = {'done': {}, 'twice': {'train_cfg.max_epochs': 40}, 'timed': dict(minutes=8), 'unknown': kind}
+        path = write(axes=dict(p={**values, 'wrong': dict(modle=1), 'rest': dict(minutes='rest')}))
+        sweep.main([path, '--only', 'p=done'])
+        capsys.readouterr()
+        assert sweep.main([path, '--dry-run']) == 0
+        head, *lines = capsys.readouterr().out.splitlines()
+        assert head.startswith('Seconds of training at 10,000 or 20,000 images/s')
+        assert [re.sub(r' \(.*', '', line.strip()) for line in lines[1:-1:3]] == [
+            '90 or 45 s; up to here 0 s', '180 or 90 s; up to here 180 or 90 s', '480 s; up to here 660 or 570 s',
+            '?', '?', 'the rest',
+        ]  # fmt: skip
+        assert "(option 'modle' of --cfg-options is not known" in lines[13]
+
     @pytest.mark.parametrize('option', ['--jobs', '--threads', '--max-minutes'])
     def test_wrong_options(self, option, capsys):
         with pytest.raises(SystemExit):
             sweep.main([write(), option, '0'])
         assert re.match(rf'error: {option} 0(\.0)? is not allowed: it must be greater than 0', capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'number'),
+    [
+        (dict(type='CIFAR10', holdout=10), 45_000),
+        (dict(type='ranet_mm.CIFAR100', data_root='data/cifar100'), 50_000),
+        (dict(type='ImageFolder', root='no/cifar10_folder/train', holdout=16, held_out=True), 3_120),
+        (dict(type='ImageFolder', root='no/cifar100_folder/train', holdout=3), 33_400),
+        (dict(type='ImageFolder', root='no/cifar10_folder/train', indices=640), 640),
+        (dict(type='LabelNoise', dataset=dict(type='CIFAR10')), 50_000),
+        (dict(type='ImageFolder', root='images/train', holdout=4), 10),
+        (dict(type='ImageFolder', root='no/flowers'), None),
+        (dict(type='RepeatDataset', times=2, dataset=dict(type='CIFAR10')), None),
+    ],
+)
+def test_training_images_are_told_from_the_config(images, dataset, number):
+    assert cost.samples(dataset) == number
 
 
 @functools.cache
@@ -252,7 +354,8 @@ def configured(cell):
     from ranet_mm.cli import train
 
     cfg = copy.deepcopy(plain(cell.config))
-    cfg.merge_from_dict(train.parse_args(cell.arguments(Path('run'))[1:]).cfg_options)
+    arguments = dataclasses.replace(cell, minutes=None).arguments(Path('run'))
+    cfg.merge_from_dict(train.parse_args(arguments[1:]).cfg_options)
     return cfg
 
 
@@ -285,6 +388,7 @@ def test_committed_sweeps_are_runs_that_can_start(study, monkeypatch):
     for cell in grid.collect([p for p in SWEEPS if p.parent.name == study], ['seed=0']):
         cfg = configured(cell)
         others = [o for o in cell.options if not o.startswith('model.backbone.')]  # building tells these
+        others = [o for o in others if o not in common.OPTIONAL_FIELDS]
         assert all(has(plain(cell.config), o) for o in others), cell.title
         assert '_delete_' not in json.dumps(cfg.to_dict()), cell.title  # it means nothing in a list
         assert features(cfg.model.backbone) == cfg.model.head.in_channels, cell.title
@@ -297,6 +401,17 @@ def test_the_small_study_never_reads_test_images(monkeypatch):
         cfg = plain(config)
         assert cfg.test_dataloader is cfg.test_cfg is None
         assert '/test' not in json.dumps([cfg.train_dataloader.to_dict(), cfg.val_dataloader.to_dict()])
+
+
+def test_nine_minutes_begin_with_cells_of_the_first_sweep(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    folder = ROOT / 'configs/sweeps/gpu'
+    *fast, last = grid.collect([folder / 'nine_minutes.yml'])
+    first = grid.collect([folder / '01_fast.yml'], ['seed=0'])
+    assert {c.key for c in fast} == {c.key for c in first} and last.minutes == 'rest'
+    assert all(c.options['compile'] for c in grid.collect(folder.glob('*.yml')))
+    rehearsal = grid.collect([ROOT / 'configs/sweeps/_base_/rehearsal.yml'])
+    assert [c.minutes for c in rehearsal] == [None, None, 'rest']
 
 
 @pytest.mark.slow

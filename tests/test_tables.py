@@ -11,7 +11,7 @@ import pytest
 
 from ranet_mm.cli import tables
 from ranet_mm.results import plots, records
-from ranet_mm.results.tables import results_table, sweep_table
+from ranet_mm.results.tables import experiments_table, results_table, sweep_table
 from ranet_mm.sweep import grid
 
 ROOT = Path(__file__).parents[1]
@@ -171,6 +171,16 @@ def test_sweeps_without_records_show_their_command(swept):
     assert '| [study/grid](../configs/sweeps/study/grid.yml) | What helps? | 0 of 4 | `python tools/sweep.py' in text
 
 
+def test_a_folder_has_a_section_for_each_sweep_with_records_and_a_list_of_the_others(swept):
+    root = swept(GRID, **{'(1,2,1)/0': 50.0})
+    (root / 'configs/sweeps/study/rest.yml').write_text(GRID.replace('helps', 'else') + 'minutes: rest\n')
+    text = tables.fill('<!-- study:begin -->\n<!-- study:end -->', root, '../')
+    section, others = text.split('No run is recorded yet of\n\n')
+    assert section.startswith('<!-- study:begin -->\n\n### What helps?\n\n| (p, t, r) | Top-1 accuracy |')
+    assert others.startswith('- [rest](../configs/sweeps/study/rest.yml): What else?\n\n<!--')
+    assert '`python tools/sweep.py configs/sweeps/study/rest.yml --max-minutes M`' in experiments_table(root)
+
+
 def test_curves_are_means_with_the_range_over_seeds(swept):
     root = swept(GRID, **{'(1,2,1)/0': 50.0, '(1,2,1)/1': 52.0})
     (series,) = plots.curves(root, 'study/grid', 'seconds')['series']
@@ -214,7 +224,7 @@ def test_published_numbers_name_their_source():
 
 def test_unknown_region_is_refused(tmp_path):
     with pytest.raises(
-        ValueError, match="region 'flops' is not known: allowed are results, steps, models, configs, experiments and"
+        ValueError, match="region 'flops' is not known: allowed are results, steps, models, configs, experiments, sweep"
     ):
         tables.fill('<!-- flops:begin -->\n<!-- flops:end -->', tmp_path)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..results import plots
-from ..results.tables import SWEEPS, TABLES, sweep_table
+from ..results.tables import SWEEPS, TABLES, study_tables, sweep_table
 
 DOCUMENTS = ('README.md', 'configs/ranet/README.md', 'results/README.md', 'docs/results.md')
 REGION = re.compile(r'(?P<open><!-- (?P<name>[\w/-]+):begin -->\n).*?(?P<close><!-- (?P=name):end -->)', re.DOTALL)
@@ -47,12 +47,12 @@ def fill(text: str, root: Path, up: str = '') -> str:
     """Replace what stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->` by the table of that name.
 
     Args:
-        text: A document in Markdown. `NAME` is a table, or a sweep file as `small/01_table2`.
+        text: A document in Markdown. `NAME` is a table, a sweep file as `small/01_table2`, or its folder.
         root: The checkout.
         up: Path from the document's folder to the checkout, for links.
 
     Raises:
-        ValueError: A region's name is neither that of a table nor of a sweep file.
+        ValueError: A region's name is that of no table, sweep file or folder of sweep files.
     """
 
     def region(match: re.Match) -> str:
@@ -61,8 +61,12 @@ def fill(text: str, root: Path, up: str = '') -> str:
             table = TABLES[name](root, up)
         elif (root / SWEEPS / f'{name}.yml').is_file():
             table = sweep_table(root, up, name)
+        elif (root / SWEEPS / name).is_dir():
+            table = study_tables(root, up, name)
         else:
-            raise ValueError(f'region {name!r} is not known: allowed are {", ".join(TABLES)} and sweep files')
+            raise ValueError(
+                f'region {name!r} is not known: allowed are {", ".join(TABLES)}, sweep files and their folders'
+            )
         return f'{match["open"]}\n{table}\n{match["close"]}'
 
     return REGION.sub(region, text)

@@ -99,12 +99,23 @@ def experiments_table(root: Path, up: str = '') -> str:
     rows = []
     for file in sorted((root / SWEEPS).glob('[!_]*/*.yml')):
         grid, path = grids.load(file), file.relative_to(root).as_posix()
-        runs = sum(len(e.runs) for e in records.entries(grid, root))
-        total = sum(1 for _ in grid.cells())
-        rows.append(
-            (f'[{grid.study}/{grid.name}]({up}{path})', grid.title, f'{runs} of {total}', f'`{_command(path)}`')
-        )
+        found = records.entries(grid, root)
+        runs, total = sum(len(e.runs) for e in found), sum(len(e.cells) for e in found)
+        link = f'[{grid.study}/{grid.name}]({up}{path})'
+        rows.append((link, grid.title, f'{runs} of {total}', f'`{_command(path, found)}`'))
     return markdown(('Sweep', 'Question', 'Runs:', 'Command'), rows)
+
+
+def study_tables(root: Path, up: str, study: str) -> str:
+    """A section for each sweep file of a folder that has a record, then a list of those that have none."""
+    sections, waiting = [], []
+    for file in sorted((root / SWEEPS / study).glob('*.yml')):
+        grid = grids.load(file)
+        if any(e.runs for e in records.entries(grid, root)):
+            sections.append(f'### {grid.title}\n\n{sweep_table(root, up, f"{study}/{grid.name}")}')
+        else:
+            waiting.append(f'- [{grid.name}]({up}{file.relative_to(root).as_posix()}): {grid.title}\n')
+    return '\n'.join([*sections, *(['No run is recorded yet of\n\n' + ''.join(waiting)] if waiting else [])])
 
 
 def sweep_table(root: Path, up: str, name: str) -> str:
@@ -116,7 +127,7 @@ def sweep_table(root: Path, up: str, name: str) -> str:
     grid = grids.load(root / path)
     found = records.entries(grid, root)
     if not any(e.runs for e in found):
-        return f'No run is recorded yet; `{_command(path)}`\n'
+        return f'No run is recorded yet; `{_command(path, found)}`\n'
     reference = records.published(root).get(grid.published, {})
     if len(grid.axes) == 1:
         return _list(found, path, up, reference)
@@ -126,7 +137,9 @@ def sweep_table(root: Path, up: str, name: str) -> str:
 def _list(found: Sequence[Entry], path: str, up: str, reference: Mapping[str, Any]) -> str:
     (axis,) = found[0].labels
     header = (axis, 'Top-1 accuracy:', 'Parameters:', 'Seconds an epoch:', 'Seconds of CPU an epoch:', 'Command')
-    rows = [(label(e.labels), value(e, up, reference), *costs(e.runs), f'`{_command(path, e.labels)}`') for e in found]
+    rows = [
+        (label(e.labels), value(e, up, reference), *costs(e.runs), f'`{_command(path, [e], e.labels)}`') for e in found
+    ]
     return markdown(header, rows)
 
 
@@ -137,7 +150,7 @@ def _matrix(found: Sequence[Entry], path: str, up: str, reference: Mapping[str, 
     for _, group in groupby(found, key=lambda e: [e.labels[a] for a in axes]):
         row = list(group)
         shared = {a: row[0].labels[a] for a in axes}
-        rows.append((label(shared), *(value(e, up, reference) for e in row), f'`{_command(path, shared)}`'))
+        rows.append((label(shared), *(value(e, up, reference) for e in row), f'`{_command(path, row, shared)}`'))
     return markdown((', '.join(axes), *(f'{c}:' for c in columns), 'Command'), rows)
 
 
@@ -174,9 +187,11 @@ def costs(runs: Sequence[Record]) -> tuple[str, str, str]:
     return f'{runs[0]["parameters"]:,}', f'{seconds:.1f}{note}', f'{cpu:.1f}'
 
 
-def _command(path: str, labels: Mapping[str, str] | None = None) -> str:
+def _command(path: str, found: Iterable[Entry], labels: Mapping[str, str] | None = None) -> str:
+    """The command line for the runs of these labels; the reader says for how long, where one of them takes the rest."""
     only = [f'{axis}={name}' for axis, name in (labels or {}).items()]
-    return shlex.join(['python', 'tools/sweep.py', path, *(['--only', *only] if only else [])])
+    limit = ['--max-minutes', 'M'] if any(c.minutes == grids.REST for e in found for c in e.cells) else []
+    return shlex.join(['python', 'tools/sweep.py', path, *limit, *(['--only', *only] if only else [])])
 
 
 TABLES = dict(

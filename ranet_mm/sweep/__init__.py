@@ -1,1 +1,1 @@
-"""Grids of training runs: described as data (`grid`), run and resumed (`pool`), shown (`board`)."""
+"""Grids of training runs: described as data (`grid`, `cost`), run and resumed (`pool`), shown (`board`)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 
 import yaml
 
-FIELDS = ('base', 'title', 'note', 'config', 'seeds', 'options', 'axes', 'jobs', 'published')
+FIELDS = ('base', 'title', 'note', 'config', 'seeds', 'options', 'axes', 'jobs', 'minutes', 'published')
+REST = 'rest'  # of the time that a sweep has
 TRAIN = 'tools/train.py'
 
 Options = Mapping[str, Any]
@@ -20,7 +22,7 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid. Two cells of the same config, options and seed are the same run, whatever their labels.
+    """One run of a grid; cells of the same config, options, minutes and seed are one, whatever their labels.
 
     Attributes:
         study: Folder of the sweep file; runs and records are kept by it.
@@ -30,6 +32,7 @@ class Cell:
         labels: Axis name -> name of the value.
         seed: Random seed.
         jobs: How many such runs share the machine.
+        minutes: For which it trains, instead of the config's epochs, or `REST`.
     """
 
     study: str
@@ -39,24 +42,33 @@ class Cell:
     labels: Mapping[str, str]
     seed: int
     jobs: int = 1
+    minutes: float | str | None = None
 
     @property
     def key(self) -> str:
         """Name of the run's folder and record."""
-        identity = json.dumps([self.config, self.options], sort_keys=True)
-        return f'{Path(self.config).stem}_{hashlib.sha256(identity.encode()).hexdigest()[:8]}_seed{self.seed}'
+        identity = [self.config, self.options, *([] if self.minutes is None else [self.minutes])]
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return f'{Path(self.config).stem}_{digest[:8]}_seed{self.seed}'
 
     @property
     def title(self) -> str:
         labels = ' '.join(f'{k}={v}' for k, v in self.labels.items())
         return ' '.join(filter(None, (f'{self.study}/{self.grid}', labels, f'seed={self.seed}')))
 
-    def arguments(self, work_dir: Path) -> list[str]:
-        """The command line of the run, without the interpreter; it goes on from what the work dir holds."""
+    def arguments(self, work_dir: Path, rest: float | str = REST) -> list[str]:
+        """The command line of the run, without the interpreter; it goes on from what the work dir holds.
+
+        Args:
+            work_dir: Where the run goes.
+            rest: Minutes that are left of the sweep's time.
+        """
         options = [f'{k}={_shown(v)}' for k, v in self.options.items()]
         options.append(f'randomness.seed={self.seed}')
         program = [TRAIN] if Path(TRAIN).is_file() else ['-m', 'ranet', 'train']  # outside a checkout
-        return [*program, self.config, '--work-dir', str(work_dir), '--resume', '--cfg-options', *options]
+        minutes = rest if self.minutes == REST else self.minutes
+        limit = [] if minutes is None else ['--minutes', minutes if minutes == REST else f'{minutes:.4g}']
+        return [*program, self.config, '--work-dir', str(work_dir), '--resume', *limit, '--cfg-options', *options]
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,7 @@ class Grid:
     options: Options | None = None
     axes: Mapping[str, Mapping[str, Options]] | None = None
     jobs: int = 1
+    minutes: float | str | None = None
     published: str = ''
 
     @property
@@ -88,9 +101,9 @@ class Grid:
             options = dict(self.options or {})
             for _, changes in values:
                 options.update(changes)
-            config = options.pop('config', self.config)
+            config, minutes = options.pop('config', self.config), options.pop('minutes', self.minutes)
             labels = dict(zip(axes, (label for label, _ in values), strict=True))
-            yield Cell(self.study, self.name, config, options, labels, seed, self.jobs)
+            yield Cell(self.study, self.name, config, options, labels, seed, self.jobs, minutes)
 
 
 def load(path: str | Path) -> Grid:
@@ -112,6 +125,9 @@ def load(path: str | Path) -> Grid:
         raise ValueError(f'seeds={seeds!r} of {str(path)!r} is not allowed: it must be a list of whole numbers')
     if type(fields.get('jobs', 1)) is not int or fields.get('jobs', 1) < 1:
         raise ValueError(f'jobs={fields["jobs"]!r} of {str(path)!r} is not allowed: it must be 1 or more')
+    for given in (fields, fields['options'], *(v for values in fields['axes'].values() for v in values.values())):
+        if 'minutes' in given:
+            given['minutes'] = _minutes(path, given['minutes'])
     fields['seeds'] = tuple(seeds)
     fields.pop('base', None)
     return Grid(file=Path(path), **fields)
@@ -134,6 +150,15 @@ def _axis(path: str | Path, name: str, values: Any) -> dict[str, Options]:
             f'axis {name!r} of {str(path)!r} is not allowed: it must map the name of each value to the options it sets'
         )
     return {str(label): changes or {} for label, changes in values.items()}
+
+
+def _minutes(path: str | Path, value: Any) -> float | str:
+    number = type(value) in (int, float) and 0 < value < math.inf
+    if value != REST and not number:
+        raise ValueError(
+            f'minutes={value!r} of {str(path)!r} is not allowed: it must be a number above 0, or the word {REST}'
+        )
+    return float(value) if number else value
 
 
 def collect(paths: Iterable[str | Path], only: Sequence[str] = ()) -> list[Cell]:

@@ -18,11 +18,14 @@ from types import FrameType
 from typing import Any, TextIO
 
 from .board import Board
-from .grid import Cell
+from .grid import REST, Cell
 
 LOG, LOCK, RECORD = 'sweep.log', 'sweep.lock', 'record.json'
 POLL = 0.2  # seconds between two looks at the running cells
 GRACE = 60.0  # seconds that a cell has to write its checkpoint
+MARGIN = 0.25  # minutes at a sweep's end that no cell is given
+LEAST = 1.0  # minutes that a cell must have that takes what is left
+METRIC = 'accuracy/top1'
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,33 @@ class Places:
         Raises:
             ValueError: The record is missing, or the run has not come to its end.
         """
-        file = self.work_dir(cell) / RECORD
-        record = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
+        record = self._written(cell)
         if not record or record['iteration'] != record['iterations']:
             raise ValueError(f'the run ended without a finished {RECORD}')
         record['sweep'] = dict(options=dict(cell.options), jobs=cell.jobs)
+        if cell.minutes is not None:
+            record['sweep']['minutes'] = cell.minutes
         target = self.record(cell)
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_suffix('.tmp')
         draft.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
         draft.replace(target)
         return record
+
+    def complete(self, cell: Cell) -> bool:
+        """Whether a run had nothing left to do when it was stopped: it was trained, and then tested or validated."""
+        record = self._written(cell)
+        if not record or record['iteration'] != record['iterations']:
+            return False
+        settings = record.get('settings', {})
+        if settings.get('test_dataloader'):
+            return 'test' in record
+        return not settings.get('val_dataloader') or METRIC in record['curve'][-1]
+
+    def _written(self, cell: Cell) -> dict[str, Any]:
+        """The record in a run's work dir."""
+        file = self.work_dir(cell) / RECORD
+        return json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
 
 
 @dataclass
@@ -89,8 +108,8 @@ class Run:
         return lines[-1] if lines else ''
 
 
-def launch(cell: Cell, folder: Path, threads: int) -> Run | None:
-    """Start a cell, or go on with it; None where another sweep is running it.
+def launch(cell: Cell, folder: Path, threads: int, rest: float) -> Run | None:
+    """Start a cell, or go on with it, while `rest` minutes are left; None where another sweep is running it.
 
     The lock is the cell's as well, so that it holds even if this process is killed. In a session of its own the cell
     does not get the terminal's Ctrl-C, which is for this process to act on.
@@ -100,7 +119,7 @@ def launch(cell: Cell, folder: Path, threads: int) -> Run | None:
         if not _locked(lock):
             return None
         process = subprocess.Popen(
-            [sys.executable, *cell.arguments(folder)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            [sys.executable, *cell.arguments(folder, rest)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             env={**os.environ, 'OMP_NUM_THREADS': str(threads)}, pass_fds=[lock.fileno()], start_new_session=True,
         )  # fmt: skip
     return Run(cell, process, folder / LOG)
@@ -117,8 +136,7 @@ def _locked(lock: TextIO) -> bool:
 def scores(record: Mapping[str, Any]) -> str:
     """The last accuracies of a record, as `validation 91.20, test 90.80`."""
     found = dict(validation=record['curve'][-1], test=record.get('test', {}))
-    metric = 'accuracy/top1'
-    return ', '.join(f'{name} {values[metric]:.2f}' for name, values in found.items() if metric in values)
+    return ', '.join(f'{name} {values[METRIC]:.2f}' for name, values in found.items() if METRIC in values)
 
 
 class Pool:
@@ -178,7 +196,11 @@ class Pool:
             if used + Fraction(1, cell.jobs) > 1:
                 return
             self.waiting.pop(0)
-            run = launch(cell, self.places.work_dir(cell), self.threads)
+            rest = (self.deadline - time.monotonic()) / 60 - MARGIN
+            if cell.minutes == REST and rest < LEAST:
+                self._end(cell, 'waiting', f'less than {LEAST:g} min is left')
+                continue
+            run = launch(cell, self.places.work_dir(cell), self.threads, rest)
             if run is None:
                 self._end(cell, 'waiting', 'is run by another sweep')
             else:
@@ -187,7 +209,7 @@ class Pool:
     def _collect(self) -> None:
         for run in [r for r in self.running if r.process.poll() is not None]:
             self.running.remove(run)
-            if run.process.returncode == 0:
+            if run.process.returncode == 0 or (run.asked and self.places.complete(run.cell)):
                 self._publish(run)
             elif self._over():
                 self._end(run.cell, 'cut', run.last_line())
