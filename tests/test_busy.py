@@ -19,6 +19,7 @@ from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
 
 from ranet_mm.cli import train
+from ranet_mm.compiling import compile_units
 from ranet_mm.mm import runtime_info
 from ranet_mm.mm.ema import ExponentialMovingAverage
 from ranet_mm.mm.head import ResidualAttentionHead
@@ -213,8 +214,6 @@ class TestCompile:
         assert 'backbone.stages.0.0.conv1.weight' in state and not any('_orig_mod' in key for key in state)
 
     def test_a_network_without_units_is_refused(self):
-        from ranet_mm.mm.compiling import compile_units
-
         model = nn.Module()
         model.backbone = nn.Linear(2, 2)
         with pytest.raises(ValueError, match='compile=True is not allowed with a backbone of type Linear'):

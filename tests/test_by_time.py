@@ -88,8 +88,7 @@ class TestPlan:
             batch_size = 50
 
         monkeypatch.setattr(by_time, 'age', lambda: 30.0)
-        runner = type('Runner', (), dict(_train_dataloader=Loader(range(100))))
-        return runner
+        return type('Runner', (), dict(_train_dataloader=Loader(range(100))))
 
     def test_the_most_that_fits(self, runner):
         cfg = Config(dict(train_cfg=dict(max_epochs=20, val_interval=1)))
@@ -151,7 +150,7 @@ class TestRun:
         assert train.main(['plain.py', '--work-dir', 'plain', '--debug']) == 0
         found, expected = weights('timed/epoch_3.pth'), weights('plain/epoch_3.pth')
         assert all(torch.equal(found[key], value) for key, value in expected.items())
-        assert train.main([config, '--minutes', '2', '--work-dir', 'timed', '--no-test']) == 0  # the same run once more
+        assert train.main([config, '--minutes', '2', '--work-dir', 'timed', '--debug']) == 0  # once more
 
     def test_a_resumed_one_keeps_its_plan(self, config, three_epochs, monkeypatch, capsys):
         from test_device_data import interrupt

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..compiling import compiled_units
 from . import common
 
 DTYPES = ('float32', 'float16', 'bfloat16')
@@ -36,7 +37,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--device', default='cpu', help='where to compute, as in cuda')
     parser.add_argument('--dtype', choices=DTYPES, default='float32', help='other than float32 by autocast')
     parser.add_argument('--channels-last', action='store_true', help='memory order N, H, W, C')
-    parser.add_argument('--compile', action='store_true', help='through torch.compile')
+    parser.add_argument(
+        '--compile', action='store_true', help='compiled: residual units where there are some, else the whole'
+    )
     parser.add_argument('--batch-size', type=int, default=32, metavar='N')
     parser.add_argument('--size', type=int, metavar='PIXELS', help="side of the images (each model's own by default)")
     parser.add_argument('--options', nargs='+', default=[], metavar='KEY=VALUE', help='arguments of every model')
@@ -110,7 +113,7 @@ def prepare(name: str, args: argparse.Namespace, device: torch.device) -> Conten
     images = torch.randn(args.batch_size, 3, size, size, device=device)
     if args.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
-    run = torch.compile(model) if args.compile else model
+    run = torch.compile(model) if args.compile and not compiled_units(model, {}) else model
     step = (training if args.train else forward)(run, model, images, args.dtype)
     step()  # compiles, chooses algorithms, and makes gradients and momentum
     return Contender(name, params, step, peak_memory(step, device, resident(model, args.train) + images.nbytes))

@@ -17,9 +17,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 
+from ..compiling import compile_units
 from ..registry import RUNNERS
 from .checkpoint import use_safe_reader
-from .compiling import compile_units
 from .dense import matters, to_channels_last
 from .progress import ProgressHook
 

@@ -1,4 +1,4 @@
-"""`compile = True` in a config: units compiled once for each shape, and nothing compiled for what is rare."""
+"""Compiling by units: once for each shape, and nothing for what is rare."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..layers import Unit
+from .layers import Unit
 
 BLOCKS = 'BasicBlock', 'Bottleneck'  # of mmpretrain's ResNets
 SHAPES = 64  # that one unit's code may be compiled for; PyTorch stops after 8
@@ -31,16 +31,11 @@ def compile_units(model: nn.Module, batch_size: int, options: Mapping[str, Any])
     backbone = model.backbone
     if 'forward' in vars(backbone):  # compiled already
         return
-    units = [m for m in backbone.modules() if isinstance(m, Unit) or type(m).__name__ in BLOCKS]
-    if not units:
+    if not compiled_units(backbone, options):
         raise ValueError(
             f'compile={dict(options) or True} is not allowed with a backbone of type {type(backbone).__name__}: it has '
             'no residual units'
         )
-    dynamo = torch._dynamo.config
-    dynamo.recompile_limit = max(dynamo.recompile_limit, SHAPES)
-    for unit in units:
-        unit.compile(**{'dynamic': False, **options})
     plain = backbone.forward
 
     def forward(x: Tensor) -> Any:
@@ -49,3 +44,13 @@ def compile_units(model: nn.Module, batch_size: int, options: Mapping[str, Any])
             return plain(x)
 
     backbone.forward = forward
+
+
+def compiled_units(network: nn.Module, options: Mapping[str, Any]) -> int:
+    """Compile the residual units of a network in place; returns how many there are."""
+    units = [m for m in network.modules() if isinstance(m, Unit) or type(m).__name__ in BLOCKS]
+    dynamo = torch._dynamo.config
+    dynamo.recompile_limit = max(dynamo.recompile_limit, SHAPES)
+    for unit in units:
+        unit.compile(**{'dynamic': False, **options})
+    return len(units)
