@@ -24,6 +24,7 @@ COMMANDS = {
     'complexity': ('complexity', 'count parameters, multiply-adds, activations and depth'),
     'benchmark': ('benchmark', 'measure images/s and peak memory, models side by side'),
     'data-speed': ('data_speed', 'measure what the data of a config cost, ordinary and on the device'),
+    'overhead': ('overhead', 'measure what the runner adds to a step of a bare loop'),
     'print-config': ('print_config', 'print a config as it runs'),
     'browse-dataset': ('browse_dataset', 'draw what the network sees in training'),
     'vis-scheduler': ('vis_scheduler', 'learning rate and momentum of every iteration'),

@@ -219,7 +219,7 @@ def report(contenders: Sequence[Contender], args: argparse.Namespace, device: to
     threads = f' with {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}'
     hardware = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type + threads
     asked = [args.dtype, f'batch {args.batch_size}', f'{args.rounds} rounds']
-    asked += [word for word in ('channels_last', 'compile') if getattr(args, word)]
+    asked += [*(word for word in ('channels_last', 'compile') if getattr(args, word)), *args.options]
     return dict(
         mode='train' if args.train else 'forward',
         settings=', '.join(asked),

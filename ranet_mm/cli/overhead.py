@@ -1,0 +1,163 @@
+"""Measure what the runner adds to a training step: hooks, logs, data and labels, beside a bare loop in turns.
+
+A bare step is forward, loss, backward and the optimizer's step of the same network on one batch that is there. Both run in
+one process, step by step in turns, so that whatever else the machine does slows both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from . import common
+
+SKIPPED = 5  # steps that compile, choose algorithms and make gradients
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = common.Parser(prog='overhead', description=__doc__.partition('\n')[0])
+    common.add_config_options(parser)
+    parser.add_argument('--steps', type=int, default=200, metavar='N', help='steps of each, in turns')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write every step to this file too')
+    args = common.parse(parser, argv)
+    common.require_positive(parser, args, 'steps')
+    return args
+
+
+def overhead(args: argparse.Namespace) -> None:
+    """Measure, print a line for each part, and write JSON where it is asked for."""
+    cfg = common.load_config(args)
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
+    with TemporaryDirectory() as folder:
+        cfg.work_dir = folder
+        runner = common.build_runner(cfg)
+        clock = in_turns(runner, args.steps)
+        try:
+            runner.train()
+        except _Enough:
+            pass
+    found = {name: [1000 * s for s in seconds[SKIPPED:]] for name, seconds in clock.seconds.items()}
+    for name, values in found.items():
+        print(f'{name:22}  {median(values):8.2f} ms, {min(values):.2f} to {max(values):.2f}')
+    ratios = [a / b for a, b in zip(found['runner'], found['bare loop'], strict=True)]
+    print(f'{"runner / bare loop":22}  {median(ratios):8.3f}, of {len(ratios)} steps')
+    if args.json:
+        args.json.write_text(json.dumps(dict(milliseconds=found, ratios=ratios), indent=1) + '\n', encoding='utf-8')
+
+
+class _Enough(Exception):  # noqa: N818 - ends a run, and is no error
+    """As many steps as were asked for."""
+
+
+class Clock:
+    """Seconds of each step and of its parts."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = {
+            name: [] for name in ('bare loop', 'runner', 'of it hooks', 'of it data')
+        }
+        self.now: dict[str, float] = {}
+
+    def timed(self, name: str, work: Callable) -> Callable:
+        """The same work, whose time adds to a part of the step."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return work(*args, **kwargs)
+            finally:
+                self.now[name] = self.now.get(name, 0.0) + time.perf_counter() - started
+
+        return run
+
+    def note(self, **seconds: float) -> None:
+        for name in self.seconds:
+            self.seconds[name].append({**self.now, **seconds}.get(name, 0.0))
+        self.now.clear()
+
+
+def in_turns(runner: Any, steps: int) -> Clock:
+    """Have a runner take a bare step after each of its own."""
+    from mmengine.hooks import Hook
+
+    clock = Clock()
+
+    class Turns(Hook):
+        priority = 100  # after all others
+
+        def before_train(self, runner: Any) -> None:
+            model = runner.model.module if hasattr(runner.model, 'module') else runner.model
+            preprocessor = model.data_preprocessor
+            preprocessor.forward = clock.timed('of it data', preprocessor.forward)
+            self.bare, self.since = bare_step(runner), None
+
+        def after_train_iter(self, runner: Any, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+            synchronize()
+            self.took = None if self.since is None else time.perf_counter() - self.since
+
+        def turn(self) -> None:
+            bare = seconds(self.bare)
+            if self.took is not None:
+                clock.note(**{'runner': self.took, 'bare loop': bare})
+            if len(clock.seconds['runner']) >= steps + SKIPPED:
+                raise _Enough
+            clock.now.clear()
+            self.since = time.perf_counter()
+
+    turns = Turns()
+    runner.register_hook(turns)
+    call_hook = clock.timed('of it hooks', runner.call_hook)
+
+    def call(fn_name: str, **kwargs: Any) -> None:
+        call_hook(fn_name, **kwargs)
+        if fn_name == 'after_train_iter':
+            turns.turn()
+
+    runner.call_hook = call
+    return clock
+
+
+def bare_step(runner: Any) -> Callable[[], None]:
+    """A step of a copy of the runner's model, with its optimizer, precision and one batch of its data."""
+    model = deepcopy(runner.model)
+    wrapper = runner.build_optim_wrapper(deepcopy(runner.cfg.optim_wrapper))
+    groups = dict(zip(runner.model.parameters(), model.parameters(), strict=True))
+    for group in wrapper.optimizer.param_groups:
+        group['params'] = [groups[p] for p in group['params']]
+    data = model.data_preprocessor(next(iter(runner.train_dataloader)), True)
+    model.train()
+
+    def step() -> None:
+        with wrapper.optim_context(model):
+            loss = model(**data, mode='loss')['loss']
+        loss.backward()
+        wrapper.optimizer.step()
+        wrapper.optimizer.zero_grad()
+
+    return step
+
+
+def seconds(work: Callable[[], None]) -> float:
+    synchronize()
+    started = time.perf_counter()
+    work()
+    synchronize()
+    return time.perf_counter() - started
+
+
+def synchronize() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+main = common.entry(overhead, parse_args)
