@@ -1,12 +1,13 @@
 """Measure what the runner adds to a training step: hooks, logs, data and labels, beside a bare loop in turns.
 
-A bare step is forward, loss, backward and the optimizer's step of the same network on one batch that is there. Both run in
-one process, step by step in turns, so that whatever else the machine does slows both.
+A bare step is forward, loss, backward and the optimizer's step of the same network on one batch that is there. Both run
+in one process, step by step in turns, so that whatever else the machine does slows both.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -40,10 +41,8 @@ def overhead(args: argparse.Namespace) -> None:
         cfg.work_dir = folder
         runner = common.build_runner(cfg)
         clock = in_turns(runner, args.steps)
-        try:
+        with contextlib.suppress(_Enough):
             runner.train()
-        except _Enough:
-            pass
     found = {name: [1000 * s for s in seconds[SKIPPED:]] for name, seconds in clock.seconds.items()}
     for name, values in found.items():
         print(f'{name:22}  {median(values):8.2f} ms, {min(values):.2f} to {max(values):.2f}')

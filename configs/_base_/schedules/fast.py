@@ -11,7 +11,7 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=5, convert_to_iter_based=True),
     dict(type='LinearLR', start_factor=1.0, end_factor=0.0, by_epoch=True, begin=5, convert_to_iter_based=True),
 ]
-train_cfg = dict(type='ranet_mm.ResumableTrainLoop', max_epochs=20, val_interval=1)
+train_cfg = dict(type='ranet_mm.ResumableTrainLoop', max_epochs=20, val_interval=4)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(base_batch_size=512, enable=False)
