@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ranet_mm import weights
-from ranet_mm.cli.card import calibration_error, figures, load, main, predict
+from ranet_mm.cli.card import calibration_error, earlier, figures, load, main, predict, ship
 from ranet_mm.results.card import interval, limits, render, spread
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +124,46 @@ def test_shipped_digits_reach_their_card_through_timm_and_mmpretrain():
         scores = model(model.data_preprocessor(dict(inputs=images))['inputs'])
     right = scores.argmax(1) == torch.tensor(digits.get_gt_labels())
     assert 100 * right.float().mean().item() == stated
+
+
+def test_weights_of_a_run_in_parts_are_shipped(tmp_path, monkeypatch):
+    """As they come back from elsewhere: half precision, in parts, under the keys of OpenMMLab."""
+    timm = pytest.importorskip('timm')
+    monkeypatch.setattr(weights, 'FOLDER', tmp_path)
+    options = dict(width=0.125, stem_pool=True)
+    model = timm.create_model('attention56_cifar', num_classes=2, **options)
+    state = {k if k.startswith('head.') else f'backbone.{k}': v for k, v in model.state_dict().items()}
+    halves = [{k: v.half() if v.is_floating_point() else v for k, v in part} for part in
+              (list(state.items())[:100], list(state.items())[100:])]  # fmt: skip
+    for i, part in enumerate(halves):
+        torch.save(part, f'run.{i}.pt')
+    backbone = dict(type='ranet_mm.ResidualAttentionNet', arch='attention56_cifar', zero_init_last=True, **options)
+    run = record()
+    run['settings'].update(model=dict(backbone=backbone), data_preprocessor=dict(mean=[127.5] * 3, std=[51.0] * 3))
+    ship('attention56_cifar.pets', ['run.0.pt', 'run.1.pt'], run, ('cat', 'dog'))
+    row = weights.index(tmp_path)['attention56_cifar.pets']
+    assert row['label_names'] == ('cat', 'dog') and row['mean'] == (0.5,) * 3 and row['std'] == (0.2,) * 3
+    assert row['model_args'] == options
+    weights.verify(row['file'], row['sha256'])
+    with pytest.raises(
+        ValueError, match=r"'attention92_cifar\.pets' are not allowed: the record is of 'attention56_cifar'"
+    ):
+        ship('attention92_cifar.pets', ['run.0.pt', 'run.1.pt'], run, ('cat', 'dog'))
+    with pytest.raises(ValueError, match='weights do not fit'):
+        ship('attention56_cifar.pets', ['run.0.pt'], run, ('cat', 'dog'))
+
+
+def test_figures_on_other_images_stay():
+    old = dict(record()['shipped'], also=[dict(data='A', images=1, accuracy=1.0, calibration_error=0.0)])
+    kept = earlier(old, dict(data='CIFAR-10', sha256='ab'))
+    assert [figures['data'] for figures in kept] == ['CIFAR-10 (JPEG copy)', 'A']
+    assert earlier(old, dict(data='A', sha256='ab')) == kept[:1] and earlier(old, dict(data='A', sha256='cd')) == []
+    run = record()
+    run['shipped'] = dict(run['shipped'], data='CIFAR-10', also=kept[:1])
+    card = render('net.cifar10', run, 2**20)
+    assert 'trained on CIFAR-10 (JPEG copy), 50,000 images; tested on CIFAR-10, 10,000 images' in card
+    assert '| On CIFAR-10 (JPEG copy) | 89.96 % |' in card and 'not on the benchmark' in card
+    assert 'cannot be compared' not in card
 
 
 @pytest.mark.parametrize('name', weights.index())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def write_card(args: argparse.Namespace) -> None:
+def write_card(args: argparse.Namespace) -> int | None:
     """Evaluate once, put the figures into the run's record under `shipped`, and write the card beside the weights.
 
     Figures of the same weights on other images stay, below the new ones.
@@ -57,6 +59,7 @@ def write_card(args: argparse.Namespace) -> None:
     tested = test_images(args.data)
     if args.weights:
         ship(args.name, args.weights, record, tested.metainfo['classes'])
+        return write_card_anew(args)
     row, data = weights.index()[args.name], data_name(tested, 'test')
     found = figures(*predict(args.name, args.data, args.batch_size))
     now = dict(weights=args.name, sha256=row['sha256'], data=data, **found, runs=runs)
@@ -66,6 +69,16 @@ def write_card(args: argparse.Namespace) -> None:
     card = file.with_suffix('.md')
     card.write_text(render(args.name, record, file.stat().st_size), encoding='utf-8')
     print(f'{args.name}: {found["accuracy"]:.2f} % of {found["images"]} images; written to {card} and {args.record}')
+
+
+def write_card_anew(args: argparse.Namespace) -> int:
+    """In another process: weights are registered in timm when the package is imported."""
+    runs = ['--runs', *map(str, args.runs)] if args.runs else []
+    options = ['--batch-size', str(args.batch_size), *runs, *['--debug'] * args.debug]
+    program = f'import sys; from {__name__} import main; sys.exit(main(sys.argv[1:]))'
+    return subprocess.run(
+        [sys.executable, '-c', program, args.name, args.data, str(args.record), *options], check=False
+    ).returncode
 
 
 def earlier(old: dict[str, Any] | None, now: dict[str, Any]) -> list[dict[str, Any]]:

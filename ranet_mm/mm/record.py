@@ -257,10 +257,13 @@ def _identity(sample: Mapping, root: str, with_content: bool) -> Iterator[bytes]
 
 
 def commit() -> str | None:
-    """The checkout's commit, with `-dirty` where it has uncommitted changes; None outside a checkout."""
+    """The checkout's commit, with `-dirty` where it has uncommitted changes; None outside a checkout.
+
+    A copy without its history is told by the variable `RANET_MM_COMMIT`.
+    """
     here = Path(__file__)
     if _git('ls-files', '--error-unmatch', here.name) is None:  # installed below somebody else's checkout
-        return None
+        return os.environ.get('RANET_MM_COMMIT')
     return _git('describe', '--always', '--abbrev=12', '--dirty', '--exclude=*')
 
 
