@@ -84,6 +84,11 @@ def test_card_names_the_run_that_this_one_started_from_and_adds_its_cost():
     assert '| Cost | 3 minutes on CPU |' in card
 
 
+@pytest.mark.parametrize(('taken', 'shown'), [(41.4, '41 seconds'), (120.0, '2 minutes')])
+def test_card_tells_short_times_in_seconds(taken, shown):
+    assert f'| Cost | {shown} on CPU |' in render('net.cifar10', record() | dict(seconds=taken), 2**20)
+
+
 def test_card_says_how_sure_its_numbers_are():
     run = record()
     run['shipped']['runs'] = spread(run, [record(1, 92.0)])

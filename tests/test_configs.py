@@ -16,7 +16,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, PARAM_SCHEDULERS, DefaultScope
 from mmpretrain.registry import MODELS, TRANSFORMS
 
-from ranet_mm import ARCHS
+from ranet_mm import ARCHS, resolve_arch
 from ranet_mm.cli import common
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +28,7 @@ EPOCHS = {
     'report': 20, 'fast': 20, 'best': 300, 'paper': (205, 106), 'modern': 300, None: 200,
     'progressive': 15, 'alternate': 15, 'deepened': 1, 'annealed': 3,
 }  # fmt: skip
-# Their own epochs and shape of the learning rate: cycles of 8, 6, 6 and 2 epochs, and 14 of digits.
+# Their own epochs and shape of the learning rate: cycles of 8, 6, 6 and 2 epochs, and those of digits.
 CYCLES = tuple(f'att56_cifar10-folder_{name}' for name in ('fast', 'restart', 'muon', 'final'))
 SPECIAL = (*CYCLES, 'att56_digits')
 
@@ -151,7 +151,11 @@ def test_head_fits_backbone_and_data(name):
     head, backbone = cfg.model.head, cfg.model.backbone
     assert head.num_classes == cfg.data_preprocessor.num_classes
     widths = {18: 512, 50: 2048}
-    assert head.in_channels == (ARCHS[backbone.arch].post_width if 'arch' in backbone else widths[backbone.depth])
+    if 'arch' in backbone:
+        arch = resolve_arch(backbone.arch, width=backbone.get('width', 1))
+        assert head.in_channels == arch.channels(arch.post_width)
+    else:
+        assert head.in_channels == widths[backbone.depth]
 
 
 # One for each recipe, kind of data and kind of network; deeper networks inherit these.
@@ -177,11 +181,12 @@ def test_one_training_step(name):
 
 
 def narrow(cfg):
-    """An eighth of the width; a quarter where groups of 32 need it."""
+    """An eighth of the full width; a quarter where groups of 32 need it."""
     share = 4 if cfg.model.backbone.get('arch', '').startswith('attentionnext') else 8
     if cfg.model.backbone.type == 'ResNet_CIFAR':
         cfg.model.backbone.update(stem_channels=8, base_channels=8)
     else:
+        cfg.model.head.in_channels = ARCHS[cfg.model.backbone.arch].post_width
         cfg.model.backbone.update(width=1 / share, zero_init_last=False)  # zeros keep other layers from a gradient
     cfg.model.head.in_channels //= share
 

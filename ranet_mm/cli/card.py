@@ -37,7 +37,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def write_card(args: argparse.Namespace) -> int | None:
+def write_card(args: argparse.Namespace) -> int:
     """Evaluate once, put the figures into the run's record under `shipped`, and write the card beside the weights.
 
     Figures of the same weights on other images stay, below the new ones.
@@ -69,6 +69,7 @@ def write_card(args: argparse.Namespace) -> int | None:
     card = file.with_suffix('.md')
     card.write_text(render(args.name, record, file.stat().st_size), encoding='utf-8')
     print(f'{args.name}: {found["accuracy"]:.2f} % of {found["images"]} images; written to {card} and {args.record}')
+    return 0
 
 
 def write_card_anew(args: argparse.Namespace) -> int:

@@ -91,7 +91,7 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
         *(('Started from', f'`{recipe(run)}` at commit `{run["commit"]}`') for run in record.get('earlier', [])),
         ('Recipe', _recipe(record)),
         ('Command', f'`{record["command"]}`'),
-        ('Cost', f'{seconds(record) / 60:.0f} minutes on {hardware(record)}'),
+        ('Cost', f'{_time(seconds(record))} on {hardware(record)}'),
         ('Made at', f'commit `{record["commit"]}`, torch {record["versions"]["torch"]}'),
         ('File', f'{size / 2**20:.1f} MiB, SHA-256 `{shipped["sha256"]}`'),
     ]
@@ -105,6 +105,10 @@ def _data(trained: str, images: int, tested: str, test_images: int) -> str:
     if trained == tested:
         return f'{tested}: {images:,} images to train on, {test_images:,} to test on'
     return f'trained on {trained}, {images:,} images; tested on {tested}, {test_images:,} images'
+
+
+def _time(taken: float) -> str:
+    return f'{taken:.0f} seconds' if taken < 100 else f'{taken / 60:.0f} minutes'
 
 
 def _recipe(record: Record) -> str:
