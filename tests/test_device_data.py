@@ -20,7 +20,7 @@ from mmengine.dataset import default_collate, pseudo_collate
 from mmpretrain.datasets import transforms as ordinary
 from mmpretrain.registry import DATASETS, MODELS
 
-from ranet_mm.cli import data_speed, test, train
+from ranet_mm.cli import data_speed, overhead, test, train
 from ranet_mm.mm.checkpoint import read_checkpoint
 from ranet_mm.mm.device_data import (
     DeviceDataset,
@@ -34,6 +34,7 @@ from ranet_mm.mm.device_data import (
     transforms,
     trivial,
 )
+from ranet_mm.mm.device_data.dataset import at_once
 from ranet_mm.mm.device_data.draws import Draws, mix
 from ranet_mm.mm.device_data.preprocessor import resized
 from ranet_mm.mm.record import data_digest
@@ -281,6 +282,14 @@ class TestPicturesAreOfTheirKeyAlone:
         out = made(reverse, training=True)
         assert all(torch.equal(out['inputs'][i], whole[int(n)][0]) for i, n in enumerate(reverse['inputs']))
 
+    def test_at_once_is_the_batch_of_single_items(self):
+        data, made = device_data(), preprocessor(batch_augments=MIX)
+        assert_same(pictures(data, made, collate=at_once), pictures(data, made))
+        (plain,) = DataLoader(data, 60, collate_fn=at_once)
+        assert plain['inputs'].tolist() == list(range(60)) and plain.keys() == {'inputs', 'store'}
+        with pytest.raises(ValueError, match=r"collate_fn='ranet_mm\.at_once' is not allowed"):
+            at_once([dict(inputs=1)])
+
     def test_data_workers_do_not_matter(self):
         data, made = device_data(), preprocessor(batch_augments=MIX)
         assert_same(pictures(data, made, num_workers=1), pictures(data, made))
@@ -478,6 +487,44 @@ class TestCache:
         ):
             device_data(cfg, cache='cache').full_init()
 
+    def test_is_beside_the_images_and_shared_by_all_parts(self, cfg, images, monkeypatch):
+        """Training, held-out and all images take their rows of one file, which no class folder shows."""
+        parts = [dict(holdout=3), dict(holdout=3, held_out=True), dict()]
+        whole = device_data(cfg, cache=False).on(torch.device('cpu'))
+        decode, decoded = DeviceDataset.picture, []
+        monkeypatch.setattr(
+            DeviceDataset, 'picture', lambda self, sample, *args: decoded.append(1) or decode(self, sample, *args)
+        )
+        stores = [device_data({**cfg, **part}).on(torch.device('cpu')) for part in parts]
+        assert len(decoded) == 13  # the first one once more, for its shape
+        rows = [i for i in range(12) if i % 6 % 3 != 2], [2, 5, 8, 11], list(range(12))
+        for store, chosen in zip(stores, rows, strict=True):
+            assert torch.equal(store.images, whole.images[list(chosen)])
+            assert torch.equal(store.labels, whole.labels[list(chosen)])
+        assert [path.name for path in images.iterdir() if path.name.startswith('.')] == ['.train.decoded']
+        assert len(list((images / '.train.decoded').iterdir())) == 1
+
+    def test_leaves_no_trace_in_random_numbers(self, cfg):
+        torch.manual_seed(0)
+        expected = torch.rand(1)
+        for _ in range(2):  # decoded, and read
+            torch.manual_seed(0)
+            device_data(cfg).full_init()
+            assert torch.equal(torch.rand(1), expected)
+
+    def test_a_folder_that_cannot_be_written(self, cfg, images, monkeypatch):
+        def write(*args):
+            raise PermissionError(13, 'Permission denied')
+
+        monkeypatch.setattr(cache, 'write', write)
+        assert device_data(cfg).on(torch.device('cpu')).images.shape == (12, 3, 32, 32)
+        assert not (images / '.train.decoded').exists()
+
+    def test_many_are_decoded_by_several_processes(self):
+        count = cache.FEW + 100
+        found = cache.decoded(count, lambda i: torch.full((1, 2, 2), i % 251, dtype=torch.uint8), workers=2)
+        assert found[:, 0, 1, 1].tolist() == [i % 251 for i in range(count)]
+
     def test_file_of_other_data_is_refused(self, cfg, tmp_path):
         path, images = tmp_path / 'other.pt', torch.zeros(1)
         cache.write(path, 'of these', dict(images=images))
@@ -587,3 +634,16 @@ def test_data_speed_measures_both_paths(capsys):
     assert lines[0].split()[1] == f'{sum(found["microseconds"]["ordinary"]) / 2:.1f}'
     with pytest.raises(SystemExit):
         data_speed.main([argv[0], '--rounds', '0'])
+
+
+def test_overhead_is_measured_in_turns(capsys):
+    argv = [str(ROOT / 'configs/ranet/att56_digits.py'), '--steps', '3', '--json', 'steps.json', '--debug']
+    assert overhead.main(argv) == 0
+    lines = capsys.readouterr().out.splitlines()[-5:]
+    assert [line[:22].strip() for line in lines] == [
+        'bare loop', 'runner', 'of it hooks', 'of it data', 'runner / bare loop',
+    ]  # fmt: skip
+    found = json.loads(Path('steps.json').read_text())
+    assert [len(values) for values in found['milliseconds'].values()] == [3] * 4 and len(found['ratios']) == 3
+    for whole, *parts in zip(*(found['milliseconds'][n] for n in ('runner', 'of it hooks', 'of it data')), strict=True):
+        assert 0 < sum(parts) < whole
