@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/ranet/att56_digits.py
 Needs:   scikit-learn; no download and no file to prepare.
-Cost:    16 epochs of 1,368 images, 2.7 M multiply-adds an image; about a minute on a CPU core.
+Cost:    14 epochs of 1,368 images, 2.7 M multiply-adds an image; about a minute on a CPU core.
 """
 
 _base_ = [
@@ -14,9 +14,10 @@ _base_ = [
 
 # A pixel of a digit is a block of 4x4: stride 4 in the stem brings the maps back to the 8x8 that the data has.
 model = dict(backbone=dict(width=0.25, stem_kernel=5, stem_stride=4), head=dict(in_channels=256))
-optim_wrapper = dict(optimizer=dict(lr=0.2, weight_decay=0.002))
+# Muon learns in fewer epochs than SGD what so few images show; its rate is that of the recipe `progressive`.
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='ranet_mm.Muon', lr=0.02, weight_decay=0.05))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=22),  # one epoch
     dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=16)
+train_cfg = dict(max_epochs=14)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 import torch
@@ -77,39 +78,54 @@ class Muon(torch.optim.Optimizer):
                 loss = closure()
         kernels, steps = [], []
         for group in self.param_groups:
+            parts = [[], []]  # all other parameters, kernels
             for p in (p for p in group['params'] if p.grad is not None):
-                if p.dim() == 4:
-                    kernels.append((p, group))
-                    steps.append(self._nesterov(p, group['momentum']))
-                else:
-                    _move(p, self._nesterov(p, group['sgd_momentum']), group['lr'] * group['sgd_ratio'], group)
-        for (p, group), step in zip(kernels, orthogonalized(steps), strict=True):
-            _move(p, step, group['lr'], group)
+                parts[p.dim() == 4].append(p)
+            others, mine = parts
+            kernels.append((mine, group))
+            steps.append(self._nesterov(mine, group['momentum']))
+            _move(others, self._nesterov(others, group['sgd_momentum']), group['lr'] * group['sgd_ratio'], group)
+        found = iter(orthogonalized([step for part in steps for step in part]))
+        for mine, group in kernels:
+            _move(mine, list(islice(found, len(mine))), group['lr'], group)
         return loss
 
-    def _nesterov(self, p: nn.Parameter, momentum: float) -> Tensor:
-        state = self.state[p]
-        if 'momentum_buffer' not in state:
-            state['momentum_buffer'] = torch.zeros_like(p)
-        buffer = state['momentum_buffer'].mul_(momentum).add_(p.grad)
-        return p.grad.add(buffer, alpha=momentum)
+    def _nesterov(self, params: list[nn.Parameter], momentum: float) -> list[Tensor]:
+        if not params:
+            return []
+        for p in params:
+            if 'momentum_buffer' not in self.state[p]:
+                self.state[p]['momentum_buffer'] = torch.zeros_like(p)
+        buffers, grads = [self.state[p]['momentum_buffer'] for p in params], [p.grad for p in params]
+        torch._foreach_mul_(buffers, momentum)
+        torch._foreach_add_(buffers, grads)
+        return list(torch._foreach_add(grads, buffers, alpha=momentum))
 
 
-def _move(p: nn.Parameter, step: Tensor, lr: float, group: dict[str, Any]) -> None:
-    p.mul_(1 - lr * group['weight_decay']).sub_(step, alpha=lr)
+def _move(params: list[nn.Parameter], steps: list[Tensor], lr: float, group: dict[str, Any]) -> None:
+    if params:
+        torch._foreach_mul_(params, 1 - lr * group['weight_decay'])
+        torch._foreach_add_(params, steps, alpha=-lr)
 
 
 def orthogonalized(kernels: list[Tensor]) -> list[Tensor]:
     """Each kernel's nearest orthogonal matrix times 0.2 * sqrt(its longer side), in the kernel's shape.
 
-    With several processes each computes a share of them.
+    Kernels of one shape are computed at once: a network has a hundred of them, and few shapes. With several processes
+    each computes a share of each shape.
     """
     rank, processes = get_rank(), get_world_size()
-    done = []
-    for i, kernel in enumerate(kernels):
-        matrix = kernel.flatten(1)
-        scale = 0.2 * max(matrix.shape) ** 0.5 if i % processes == rank else 0.0
-        done.append(newton_schulz(matrix) * scale if scale else torch.zeros_like(matrix))
+    matrices = [kernel.flatten(1) for kernel in kernels]
+    done: list[Tensor] = [None] * len(kernels)
+    shapes: dict[tuple, list[int]] = {}
+    for i, matrix in enumerate(matrices):
+        shapes.setdefault((*matrix.shape, matrix.dtype), []).append(i)
+    for places in shapes.values():
+        own = places[rank::processes]
+        scale = 0.2 * max(matrices[places[0]].shape) ** 0.5
+        found = iter(newton_schulz(torch.stack([matrices[i] for i in own])) * scale if own else ())
+        for i in places:
+            done[i] = next(found) if i in own else torch.zeros_like(matrices[i])
     if processes > 1 and done:
         flat = torch.cat([matrix.flatten() for matrix in done])
         all_reduce(flat)
@@ -121,14 +137,14 @@ def newton_schulz(matrix: Tensor) -> Tensor:
     """The nearest matrix with orthonormal rows, or columns where there are more rows; singular values within 0.1 of 1.
 
     Args:
-        matrix: (m, n).
+        matrix: (..., m, n).
     """
     half = matrix.dtype == torch.float32 and amp_dtype(matrix.device.type) == torch.bfloat16
-    x = matrix.bfloat16() if half else matrix
-    if tall := matrix.shape[0] > matrix.shape[1]:
+    x = (matrix.bfloat16() if half else matrix).reshape(-1, *matrix.shape[-2:])
+    if tall := x.shape[-2] > x.shape[-1]:
         x = x.mT
-    x = x / x.norm().clamp(min=1e-7)
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for a, b, c in QUINTIC:
         gram = x @ x.mT
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).to(matrix.dtype)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).to(matrix.dtype).reshape(matrix.shape)
