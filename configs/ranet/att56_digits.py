@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/ranet/att56_digits.py
 Needs:   scikit-learn; no download and no file to prepare.
-Cost:    14 epochs of 1,368 images, 2.7 M multiply-adds an image; about a minute on a CPU core.
+Cost:    14 epochs of 1,368 images, 2.7 M multiply-adds an image; about a minute on two CPU cores.
 """
 
 _base_ = [

@@ -109,7 +109,8 @@ def ship(name: str, files: Sequence[str], record: dict[str, Any], classes: Seque
     about = checkpoints.of_settings(record['settings'])
     if about['architecture'] != name.partition('.')[0]:
         raise ValueError(f'weights {name!r} are not allowed: the record is of {about["architecture"]!r}')
-    fields = dict(num_classes=len(classes), label_names=list(classes), **about['pretrained_cfg'])
+    known = {k: v for k, v in weights.index().get(name, {}).items() if k not in ('file', *weights.OWN_FIELDS)}
+    fields = {**known, 'num_classes': len(classes), 'label_names': list(classes), **about['pretrained_cfg']}
     checkpoints.build(dict(about, pretrained_cfg=fields), state)
     half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     more = dict(model_args=about['model_args']) if about['model_args'] else {}
