@@ -135,6 +135,7 @@ def test_weights_of_a_run_in_parts_are_shipped(tmp_path, monkeypatch):
     """As they come back from elsewhere: half precision, in parts, under the keys of OpenMMLab."""
     timm = pytest.importorskip('timm')
     monkeypatch.setattr(weights, 'FOLDER', tmp_path)
+    (tmp_path / 'index.json').write_text('{}')
     options = dict(width=0.125, stem_pool=True)
     model = timm.create_model('attention56_cifar', num_classes=2, **options)
     state = {k if k.startswith('head.') else f'backbone.{k}': v for k, v in model.state_dict().items()}
