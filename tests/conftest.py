@@ -30,6 +30,16 @@ test_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(root={root!r} +
 train_cfg = dict(max_epochs=2)
 default_hooks = dict(checkpoint=dict(save_best=None))
 """
+DEVICE_CONFIG = """
+_base_ = {root!r} + '/configs/ranet/att56_cifar10-folder-device_{recipe}.py'
+model = dict(backbone=dict(width=0.125, stem_pool=True, stem_stride=2), head=dict(num_classes=2, in_channels=128))
+data_preprocessor = dict(num_classes=2)
+train_dataloader = dict(batch_size=5, dataset=dict(dataset=dict(root={images!r} + '/train', holdout=0)))
+val_dataloader = dict(batch_size=4, dataset=dict(dataset=dict(root={images!r} + '/test', holdout=0, held_out=False)))
+test_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(root={images!r} + '/test'))
+train_cfg = dict(max_epochs=6, val_interval=3)
+default_hooks = dict(checkpoint=dict(save_best=None), logger=dict(interval=1))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +80,15 @@ def images(tmp_path):
 @pytest.fixture
 def write_config(tmp_path, images):
     return partial(make_config, tmp_path, images)
+
+
+@pytest.fixture
+def device_config(tmp_path, images):
+    """Writes a config of a recipe on the device: batches of 5, so that the last one of an epoch has 2 images."""
+
+    def write(recipe, more=''):
+        path = tmp_path / f'{recipe}_tiny.py'
+        path.write_text(DEVICE_CONFIG.format(root=str(ROOT), images=str(images), recipe=recipe) + more)
+        return str(path)
+
+    return write

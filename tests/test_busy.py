@@ -28,26 +28,11 @@ from ranet_mm.mm.loops import ResumableTrainLoop
 from ranet_mm.mm.optim import AutoAmpOptimWrapper, PlainOptimWrapper, merge_groups
 from ranet_mm.mm.runtime_info import RuntimeInfoHook
 
-ROOT = Path(__file__).parents[1]
-CONFIG = """
-_base_ = {root!r} + '/configs/ranet/att56_cifar10-folder-device_best.py'
-model = dict(backbone=dict(width=0.125, stem_pool=True, stem_stride=2), head=dict(num_classes=2, in_channels=128))
-data_preprocessor = dict(num_classes=2)
-train_dataloader = dict(batch_size=5, dataset=dict(dataset=dict(root={images!r} + '/train', holdout=0)))
-val_dataloader = dict(batch_size=4, dataset=dict(dataset=dict(root={images!r} + '/test', holdout=0, held_out=False)))
-test_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(root={images!r} + '/test'))
-optim_wrapper = dict(clip_grad=dict(max_norm=1.0))
-train_cfg = dict(max_epochs=6, val_interval=2)
-default_hooks = dict(checkpoint=dict(save_best=None), logger=dict(interval=1))
-"""
-
 
 @pytest.fixture
-def best(tmp_path, images):
-    """The recipe with everything in it, on 12 images of 2 classes."""
-    path = tmp_path / 'best_tiny.py'
-    path.write_text(CONFIG.format(root=str(ROOT), images=str(images)))
-    return str(path)
+def best(device_config):
+    """The recipe with everything in it."""
+    return device_config('best', 'optim_wrapper = dict(clip_grad=dict(max_norm=1.0))\n')
 
 
 class Waits(TorchDispatchMode):

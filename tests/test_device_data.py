@@ -639,9 +639,10 @@ def test_data_speed_measures_both_paths(capsys):
 def test_overhead_is_measured_in_turns(capsys):
     argv = [str(ROOT / 'configs/ranet/att56_digits.py'), '--steps', '3', '--json', 'steps.json', '--debug']
     assert overhead.main(argv) == 0
-    lines = capsys.readouterr().out.splitlines()[-5:]
-    assert [line[:22].strip() for line in lines] == [
-        'bare loop', 'runner', 'of it hooks', 'of it data', 'runner / bare loop',
+    head, *lines = capsys.readouterr().out.splitlines()[-6:]
+    assert head.split() == ['3', 'steps', 'median', 'lowest', 'highest']
+    assert [line[:18].strip(' ,') for line in lines] == [
+        'bare loop, ms', 'runner, ms', 'of it hooks, ms', 'of it data, ms', 'runner / bare loop',
     ]  # fmt: skip
     found = json.loads(Path('steps.json').read_text())
     assert [len(values) for values in found['milliseconds'].values()] == [3] * 4 and len(found['ratios']) == 3

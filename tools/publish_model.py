@@ -1,4 +1,4 @@
-"""Strip a checkpoint: `python tools/publish_model.py work_dirs/att56_digits/epoch_14.pth published/att56_digits`."""
+"""Strip a checkpoint: `python tools/publish_model.py work_dirs/att56_digits/epoch_10.pth published/att56_digits`."""
 
 import sys
 

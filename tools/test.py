@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: `python tools/test.py configs/ranet/att56_digits.py work_dirs/att56_digits/epoch_14.pth`."""
+"""Evaluate a checkpoint: `python tools/test.py configs/ranet/att56_digits.py work_dirs/att56_digits/epoch_8.pth`."""
 
 import sys
 

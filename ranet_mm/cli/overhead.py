@@ -33,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def overhead(args: argparse.Namespace) -> None:
-    """Measure, print a line for each part, and write JSON where it is asked for."""
+    """Measure, print a table, and write JSON where it is asked for."""
     cfg = common.load_config(args)
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
@@ -44,10 +44,10 @@ def overhead(args: argparse.Namespace) -> None:
         with contextlib.suppress(_Enough):
             runner.train()
     found = {name: [1000 * s for s in seconds[SKIPPED:]] for name, seconds in clock.seconds.items()}
-    for name, values in found.items():
-        print(f'{name:22}  {median(values):8.2f} ms, {min(values):.2f} to {max(values):.2f}')
     ratios = [a / b for a, b in zip(found['runner'], found['bare loop'], strict=True)]
-    print(f'{"runner / bare loop":22}  {median(ratios):8.3f}, of {len(ratios)} steps')
+    rows = {**{f'{name}, ms': values for name, values in found.items()}, 'runner / bare loop': ratios}
+    cells = [[name, *(f'{of(values):.3f}' for of in (median, min, max))] for name, values in rows.items()]
+    print(common.table([[f'{args.steps} steps', 'median', 'lowest', 'highest'], *cells]))
     if args.json:
         args.json.write_text(json.dumps(dict(milliseconds=found, ratios=ratios), indent=1) + '\n', encoding='utf-8')
 

@@ -3,10 +3,7 @@ dataset_type = 'ranet_mm.Digits'
 holdout = 20  # every 20th training image of each class is for validation; 0: train on all, without validation
 data_preprocessor = dict(num_classes=10, mean=[77.8] * 3, std=[95.9] * 3, to_rgb=False)
 
-train_pipeline = [
-    dict(type='RandomCrop', crop_size=32, padding=2),
-    dict(type='PackInputs'),
-]
+train_pipeline = [dict(type='RandomCrop', crop_size=32, padding=2), dict(type='PackInputs')]
 test_pipeline = [dict(type='ranet_mm.LoadImage'), dict(type='PackInputs')]
 
 train_dataloader = dict(
