@@ -42,7 +42,7 @@ class MaxPool(nn.Module):
         if not torch.jit.is_scripting():
             if torch.compiler.is_exporting():
                 return self._exported(x)
-            if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+            if torch.are_deterministic_algorithms_enabled() and x.is_cuda:
                 return self._deterministic(x)
         # 1 // side is 1 for a side of one pixel, whose window would not fit without padding.
         return F.max_pool2d(x, 3, 2, (1 // x.shape[-2], 1 // x.shape[-1]), ceil_mode=True)

@@ -364,7 +364,7 @@ class TestRecipes:
         narrow(cfg)
         model = MODELS.build(cfg.model)
         groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
-        decays = {id(group['params'][0]): group['weight_decay'] for group in groups}
+        decays = {id(p): group['weight_decay'] for group in groups for p in group['params']}
         assert {(p.ndim > 1, decays[id(p)]) for p in model.parameters()} == {(True, 5e-4), (False, 0.0)}
 
     def test_best(self):
@@ -375,7 +375,8 @@ class TestRecipes:
         mixing = cfg.data_preprocessor.batch_augments
         assert mixing.augments == [dict(type='Mixup', alpha=0.2), dict(type='CutMix', alpha=1.0)]
         assert mixing.probs == [0.25, 0.5]
-        assert cfg.custom_hooks[-1] == dict(type='EMAHook', momentum=5e-4, update_buffers=True)
+        average = dict(type='EMAHook', ema_type='ranet_mm.ExponentialMovingAverage', momentum=5e-4, update_buffers=True)
+        assert cfg.custom_hooks[-1] == average
         kinds = [t.type for t in cfg.train_dataloader.dataset.pipeline]
         assert {'torchvision/TrivialAugmentWide', 'RandomErasing'} <= set(kinds)
         lr = rates(cfg, 4)
