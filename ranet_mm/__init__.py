@@ -9,11 +9,11 @@ __version__ = '0.1.0'
 __all__ = ['ARCHS', 'ArchCfg', 'RANetFeatures', 'resolve_arch']
 
 if find_spec('timm'):
-    from .residual_attention import RANet
+    from .timm.residual_attention import RANet
 
     __all__ += ['RANet']
 
 if find_spec('mmpretrain'):
-    from .mm import hub
+    from . import hub
 
-    hub.register()
+    hub.list_models()

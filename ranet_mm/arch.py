@@ -220,3 +220,14 @@ def resolve_arch(arch: str | Mapping[str, Any] | ArchCfg, **overrides: Any) -> A
         if name not in known:
             raise TypeError(f'{name!r} is not an option of the network: allowed are {", ".join(known)}')
     return replace(arch, **{k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()})
+
+
+def changed_fields(cfg: ArchCfg, base: ArchCfg) -> dict[str, Any]:
+    """Fields of `cfg` that differ from those of `base`."""
+    return {f.name: getattr(cfg, f.name) for f in fields(cfg) if getattr(cfg, f.name) != getattr(base, f.name)}
+
+
+def nearest(cfg: ArchCfg, names: Iterable[str] = ARCHS) -> tuple[str, dict[str, Any]]:
+    """The name that comes nearest to a network, and the fields that make it that network."""
+    name = min(names, key=lambda known: len(changed_fields(cfg, ARCHS[known])))
+    return name, changed_fields(cfg, ARCHS[name])

@@ -1,27 +1,9 @@
-"""Run a script that knows nothing of this package, with its models registered in timm.
+"""The old name of `python -m ranet_mm.timm`, for one release."""
 
-python -m ranet_mm.run validate.py DATA --model attention56_cifar --pretrained
-torchrun --nproc-per-node 8 -m ranet_mm.run train.py --data-dir DATA --model attention56
-"""
-
-from __future__ import annotations
-
-import runpy
 import sys
-from pathlib import Path
 
-
-def main() -> None:
-    """Hand `sys.argv` without its first entry to the script that the second one names, as Python would."""
-    if len(sys.argv) < 2:
-        sys.exit('error: name a script: python -m ranet_mm.run SCRIPT [options of the script]')
-    script = Path(sys.argv[1])
-    if not script.is_file():
-        sys.exit(f'error: script {str(script)!r} does not exist')
-    sys.argv = sys.argv[1:]
-    sys.path.insert(0, str(script.resolve().parent))
-    runpy.run_path(str(script), run_name='__main__')
-
+from .timm.__main__ import main
 
 if __name__ == '__main__':
+    print('python -m ranet_mm.run is now python -m ranet_mm.timm', file=sys.stderr)
     main()

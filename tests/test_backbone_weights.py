@@ -12,8 +12,8 @@ from mmpretrain.registry import MODELS
 from safetensors.torch import save_file
 
 from ranet_mm.layers import ResidualUnit
-from ranet_mm.mm.backbone import ResidualAttentionNet
-from ranet_mm.mm.pretrained import adapt_channels
+from ranet_mm.mm.models.backbone import ResidualAttentionNet
+from ranet_mm.weights.fit import adapt_channels
 
 DEEP = [pytest.param(f'attention{depth}', marks=pytest.mark.slow) for depth in (128, 164, 236, 452)]
 SMALL = dict(arch='attention56_cifar', width=0.125, stem_pool=True)
@@ -146,10 +146,10 @@ class TestRefusal:
                 'weights of a network with 1, 1, 1 attention modules in its stages do not fit this one, which has '
                 '1, 2, 3: set `arch` of the backbone to that of the weights',
             ),
-            (dict(p=2), r'weights do not fit the backbone: stages.0.1.pre.1.norm1.weight is missing; .* and \d+ more$'),
-            (dict(t=1), r'weights do not fit the backbone: stages.0.1.trunk.1.norm1.weight is unexpected'),
-            (dict(width=0.25), r'stages.0.0.conv1.weight has shape \(4, 8, 1, 1\) instead of \(8, 8, 1, 1\)'),
-            (dict(norm_cfg=dict(type='GN', num_groups=4)), 'norm1.running_mean is unexpected'),
+            (dict(p=2), r'weights do not fit the backbone: missing: stages.0.1.pre.1.norm1.weight, .* and \d+ more$'),
+            (dict(t=1), r'weights do not fit the backbone: unexpected: stages.0.1.trunk.1.norm1.weight'),
+            (dict(width=0.25), r'misshaped: stages.0.0.conv1.weight \(4, 8, 1, 1\) in place of \(8, 8, 1, 1\)'),
+            (dict(norm_cfg=dict(type='GN', num_groups=4)), r'unexpected: \S*norm1.running_mean'),
         ],
         ids=str,
     )

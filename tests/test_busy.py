@@ -20,13 +20,13 @@ from mmpretrain.structures import DataSample
 
 from ranet_mm.cli import train
 from ranet_mm.compiling import compile_units
-from ranet_mm.mm import runtime_info
-from ranet_mm.mm.ema import ExponentialMovingAverage
-from ranet_mm.mm.head import ResidualAttentionHead
-from ranet_mm.mm.labels import Labels
-from ranet_mm.mm.loops import ResumableTrainLoop
-from ranet_mm.mm.optim import AutoAmpOptimWrapper, PlainOptimWrapper, merge_groups
-from ranet_mm.mm.runtime_info import RuntimeInfoHook
+from ranet_mm.mm.data.labels import Labels
+from ranet_mm.mm.engine.ema import ExponentialMovingAverage
+from ranet_mm.mm.engine.hooks import runtime_info
+from ranet_mm.mm.engine.hooks.runtime_info import RuntimeInfoHook
+from ranet_mm.mm.engine.loops import ResumableTrainLoop
+from ranet_mm.mm.engine.optim import AutoAmpOptimWrapper, PlainOptimWrapper, merge_groups
+from ranet_mm.mm.models.head import ResidualAttentionHead
 
 
 @pytest.fixture

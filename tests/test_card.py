@@ -8,7 +8,7 @@ import torch
 
 from ranet_mm import weights
 from ranet_mm.cli.card import calibration_error, earlier, figures, load, main, predict, ship
-from ranet_mm.results.card import interval, limits, render, spread
+from ranet_mm.lab.card import interval, limits, render, spread
 
 ROOT = Path(__file__).parents[1]
 RECORDS = [json.loads(path.read_text()) for path in (ROOT / 'results').glob('*.json')]
@@ -118,7 +118,7 @@ def test_digits_as_data():
 
 def test_shipped_digits_reach_their_card_through_timm_and_mmpretrain():
     mmpretrain = pytest.importorskip('mmpretrain')
-    from ranet_mm.mm.datasets import Digits
+    from ranet_mm.mm.data.datasets import Digits
 
     (run,) = [r for r in RECORDS if r.get('shipped', {}).get('weights') == 'attention56_cifar.digits']
     stated = pytest.approx(run['shipped']['accuracy'], abs=0.3)  # an image of 360 may fall either way

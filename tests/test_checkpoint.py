@@ -16,17 +16,15 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from mmpretrain.registry import MODELS
 from safetensors.torch import save_file
 
-from ranet_mm.mm import checkpoint as module
-from ranet_mm.mm.backbone import ResidualAttentionNet
-from ranet_mm.mm.checkpoint import (
-    attention_modules,
-    backbone_in,
-    check_resumable,
-    checkpoint_architecture,
-    classifier_keys,
-    read_checkpoint,
-    use_safe_reader,
-)
+from ranet_mm import hub
+from ranet_mm.hub import read_safely
+from ranet_mm.mm.models.backbone import ResidualAttentionNet
+from ranet_mm.weights import keys
+from ranet_mm.weights import read as module
+from ranet_mm.weights.description import architecture, backbone_of, plain_settings
+from ranet_mm.weights.fit import attention_modules
+from ranet_mm.weights.read import read as read_checkpoint
+from ranet_mm.weights.read import resumable
 
 SMALL = dict(arch='attention56_cifar', width=0.125, stem_pool=True)
 MARK = "__import__('pathlib').Path('ran').touch()"
@@ -34,7 +32,7 @@ MARK = "__import__('pathlib').Path('ran').touch()"
 
 @pytest.fixture(autouse=True)
 def _reader():
-    use_safe_reader()
+    read_safely()
 
 
 class Runs:
@@ -74,11 +72,11 @@ class TestReading:
     def test_home_folder(self, monkeypatch, tmp_path):
         monkeypatch.setenv('HOME', str(tmp_path))
         torch.save(dict(w=torch.ones(1)), tmp_path / 'w.pth')
-        assert read_checkpoint('~/w.pth')['w'] == 1
+        assert read_checkpoint('~/w.pth')['state_dict']['w'] == 1
 
     def test_the_reader_is_mmengines_for_local_files_alone(self):
-        assert CheckpointLoader._get_checkpoint_loader('a.pth') is module.load_from_disk
-        assert CheckpointLoader._get_checkpoint_loader('https://a/b.pth') is not module.load_from_disk
+        assert CheckpointLoader._get_checkpoint_loader('a.pth') is hub.load_from_disk
+        assert CheckpointLoader._get_checkpoint_loader('https://a/b.pth') is not hub.load_from_disk
 
 
 class TestNothingIsRun:
@@ -94,7 +92,7 @@ class TestNothingIsRun:
         torch.save(dict(state_dict=dict(w=torch.ones(1)), meta=dict(cfg=text, config=text)), 'text.pth')
         found = _load_checkpoint('text.pth', 'cpu')
         assert 'config' not in found['meta']  # which MMEngine would run
-        assert checkpoint_architecture(found).startswith('Net(p=__import__')
+        assert architecture(found).startswith('Net(p=__import__')
         assert not Path('ran').exists()
 
 
@@ -137,23 +135,24 @@ class TestRefused:
     def test_weights_alone_are_not_resumed_from(self):
         save_file(small().state_dict(), 'w.safetensors')
         with pytest.raises(ValueError, match='it has no meta, optimizer, message_hub: start from its weights'):
-            check_resumable('w.safetensors')
+            resumable('w.safetensors')
 
 
 class TestArchitecture:
     def test_told_by_the_config_of_the_checkpoint(self):
         text = "model = dict(module=dict(backbone=dict(type='ranet_mm.Net', arch='a', p=2, init_cfg=dict(x=1))))"
-        assert checkpoint_architecture(dict(meta=dict(cfg=text))) == "ranet_mm.Net(arch='a', p=2)"
-        assert backbone_in('model = (') == backbone_in('x = 1') == {}
+        assert architecture(dict(meta=dict(cfg=text))) == "ranet_mm.Net(arch='a', p=2)"
+        assert backbone_of(plain_settings('model = (')) == backbone_of(plain_settings('x = 1')) == {}
 
     @pytest.mark.parametrize(('arch', 'modules'), [('attention56_cifar', '1, 1, 1'), ('attention92_cifar', '1, 2, 3')])
     def test_told_by_the_weights(self, arch, modules):
         weights = small(arch=arch).state_dict()
         assert attention_modules(weights) == modules
         assert attention_modules({f'backbone.{k}': v for k, v in weights.items()}) == modules
-        assert f'with {modules} attention modules in its stages: ' in checkpoint_architecture(weights)
+        assert f'with {modules} attention modules in its stages: ' in architecture(dict(state_dict=weights))
         assert (
-            checkpoint_architecture(dict(w=torch.ones(3))) == "of unknown architecture: 3 values, the first of them 'w'"
+            architecture(dict(state_dict=dict(w=torch.ones(3))))
+            == "of unknown architecture: 3 values, the first of them 'w'"
         )
 
     def test_keys_of_the_timm_model(self):
@@ -167,10 +166,10 @@ class TestArchitecture:
         )
         ours = classifier.state_dict()
         timm = {k.removeprefix('backbone.'): v for k, v in ours.items()}
-        assert classifier_keys(timm, ours).keys() == ours.keys()
-        assert classifier_keys(ours, ours) is ours
+        assert keys.like(ours, timm).keys() == ours.keys()
+        assert keys.like(ours, ours) is ours
         other = dict(w=torch.ones(1))
-        assert classifier_keys(other, ours) is other
+        assert keys.like(ours, other) is other
 
 
 @pytest.mark.slow
@@ -185,7 +184,7 @@ def test_shipped_weights_through_the_tools(write_config, capsys):
     err = capsys.readouterr().err
     assert 'head.fc.weight is trained anew: the checkpoint has (10, 1024), the model (2, 1024)' in err
     assert test.main([config, shipped, '--cfg-options', *whole]) == 1
-    assert 'head.fc.weight has shape (10, 1024) instead of (2, 1024)' in capsys.readouterr().err
+    assert 'misshaped: head.fc.weight (10, 1024) in place of (2, 1024)' in capsys.readouterr().err
 
 
 def small(**options):

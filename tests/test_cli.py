@@ -30,8 +30,6 @@ import ranet_mm
 from ranet_mm.cli import (
     benchmark,
     browse_dataset,
-    checkpoints,
-    common,
     configs,
     confusion_matrix,
     eval_metric,
@@ -40,11 +38,15 @@ from ranet_mm.cli import (
     predict,
     predictions,
     print_config,
+    program,
     publish,
     test,
     train,
     vis_scheduler,
 )
+from ranet_mm.mm import config as mm_config
+from ranet_mm.weights import description
+from ranet_mm.weights.read import read, weights_of
 
 ROOT = Path(__file__).parents[1]
 TOOLS = sorted((ROOT / 'tools').rglob('*.py'))
@@ -158,21 +160,22 @@ class TestConfigs:
             path = folder / '.mim/configs' / name
             path.parent.mkdir(parents=True)
             path.touch()
-        monkeypatch.setattr(common, 'PACKAGE', folder)
-        assert list(common.own_configs()) == ['ranet/mine']
+        monkeypatch.setattr('ranet_mm.hub.PACKAGE', folder)
+        (folder / '.mim/model-index.yml').touch()
+        assert list(mm_config.own_configs()) == ['ranet/mine']
         for name in ('ranet/mine', 'ranet/mine.py', 'configs/ranet/mine.py'):
-            assert common.find_config(name) == folder / '.mim/configs/ranet/mine.py'
+            assert mm_config.find_config(name) == folder / '.mim/configs/ranet/mine.py'
         Path('ranet').mkdir()
         Path('ranet/mine.py').touch()
-        assert common.find_config('ranet/mine.py') == Path('ranet/mine.py')
+        assert mm_config.find_config('ranet/mine.py') == Path('ranet/mine.py')
         with pytest.raises(FileNotFoundError, match=r"'ranet/mien' does not exist.* its nearest are ranet/mine$"):
-            common.find_config('ranet/mien')
+            mm_config.find_config('ranet/mien')
 
     def test_printed_config_is_the_one_that_runs(self, write_config, capsys):
         config = write_config()
         assert print_config.main([config, '--cfg-options', 'train_cfg.max_epochs=7', '--out', 'printed.py']) == 0
         expected = train.configure(train.parse_args([config, '--cfg-options', 'train_cfg.max_epochs=7']))
-        printed = common.read_config('printed.py')
+        printed = mm_config.read_config('printed.py')
         assert printed.to_dict() == expected.to_dict()
         assert 'exists: choose another name' in refused(capsys, print_config, config, '--out', 'printed.py')
 
@@ -342,12 +345,12 @@ class TestPredictMany:
 class TestPublish:
     def test_files_hold_the_averaged_weights_and_what_they_are_of(self, trained, published):
         ours = torch.load(published['.pth'], weights_only=True)
-        whole = checkpoints.read(str(trained[1] / 'epoch_1.pth'))
+        whole = read(str(trained[1] / 'epoch_1.pth'))
         assert set(ours) == {'meta', 'state_dict'}
         assert set(ours['meta']) == {'epoch', 'iter', 'mmengine_version', 'dataset_meta', 'ranet_mm'}
         assert ours['meta']['dataset_meta']['classes'] == ('cat', 'dog')
         assert all(torch.equal(value, whole['state_dict'][key]) for key, value in ours['state_dict'].items())
-        about = checkpoints.about(checkpoints.read(str(published['.safetensors'])), {})
+        about = description.of_checkpoint(read(str(published['.safetensors'])), {})
         assert about == {
             'architecture': 'attention56_cifar',
             'model_args': {'stem_stride': 2, 'stem_pool': True, 'width': 0.125},
@@ -367,7 +370,7 @@ class TestPublish:
     def test_weights_as_trained(self, trained):
         assert publish.main([str(trained[1] / 'epoch_1.pth'), 'new/raw.pth', '--no-ema']) == 0
         (path,) = Path('new').glob('raw-*.pth')
-        kept = checkpoints.read(str(trained[1] / 'epoch_1.pth'))
+        kept = read(str(trained[1] / 'epoch_1.pth'))
         found = torch.load(path, weights_only=True)['state_dict']
         key = 'backbone.stem.conv.weight'
         assert torch.equal(found[key], kept['ema_state_dict'][f'module.{key}'])
@@ -416,12 +419,12 @@ class TestPublish:
             ),
             'last.pth.tar',
         )  # fmt: skip
-        found = checkpoints.read('last.pth.tar')
-        assert checkpoints.about(found, found['state_dict'])['architecture'] == 'attention56_cifar'
-        state, averaged = checkpoints.weights_of(found)
+        found = read('last.pth.tar')
+        assert description.of_checkpoint(found, found['state_dict'])['architecture'] == 'attention56_cifar'
+        state, averaged = weights_of(found)
         assert averaged
         assert torch.equal(state['head.fc.bias'], average['head.fc.bias'])
-        state, averaged = checkpoints.weights_of(found, averaged=False)
+        state, averaged = weights_of(found, averaged=False)
         assert not averaged
         assert torch.equal(state['head.fc.bias'], model.state_dict()['head.fc.bias'])
 
@@ -449,7 +452,7 @@ model = dict(
     head=dict(loss=os.getcwd()))
 data_preprocessor = dict(mean=[51, 102, 255], std=[255, 255, 255])
 """
-    found = checkpoints.about(dict(meta=dict(cfg=text)), {})
+    found = description.of_checkpoint(dict(meta=dict(cfg=text)), {})
     assert found['architecture'] == 'attention92_cifar'
     assert found['model_args'] == {'p': 2}
     assert found['pretrained_cfg']['mean'] == [0.2, 0.4, 1.0]
@@ -526,9 +529,9 @@ class TestPredictions:
         assert not Path('exploded').exists()
 
     def test_bad_input(self, dumped, capsys):
-        for program, option in itertools.product((confusion_matrix, eval_metric), ('none.npz', 'image.png')):
+        for command, option in itertools.product((confusion_matrix, eval_metric), ('none.npz', 'image.png')):
             Path('image.png').touch()
-            err = refused(capsys, program, option)
+            err = refused(capsys, command, option)
             assert 'do not exist' in err or 'must end in .pkl' in err
         Path('list.pkl').write_bytes(pickle.dumps([dict(pred_instances=1)]))
         assert 'no pred_score and no gt_label' in refused(capsys, eval_metric, 'list.pkl')
@@ -558,7 +561,7 @@ optim_wrapper = dict(type='OptimWrapper', optimizer=dict(_delete_=True, type='Ad
                      paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=10))))
 train_cfg = dict(max_epochs=3)
 """
-        cfg = common.read_config(write_config(more))
+        cfg = mm_config.read_config(write_config(more))
         rows = list(vis_scheduler.schedule(cfg, 2))
         assert [row['epoch'] for row in rows] == [0, 0.5, 1, 1.5, 2, 2.5]
         assert [row['lr.0'] for row in rows] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
@@ -583,7 +586,7 @@ train_cfg = dict(max_epochs=3)
 
 class TestBrowsing:
     def test_pictures_are_those_of_the_files_where_nothing_is_augmented(self, trained):
-        cfg = common.load_config(browse_dataset.parse_args([trained[0], 'a.png']))
+        cfg = mm_config.load_config(browse_dataset.parse_args([trained[0], 'a.png']))
         shown = list(browse_dataset.images(cfg, 'test', 5))
         assert [text for _, text in shown] == ['cat'] * 5
         for number, (seen, _) in enumerate(shown):
@@ -596,7 +599,7 @@ class TestBrowsing:
         config = write_config(more)
         assert browse_dataset.main([config, 'new/shown.png', '--number', '6', '--columns', '3']) == 0
         assert '6 images of train, the first of 32x32 pixels, drawn to new/shown.png' in capsys.readouterr().out
-        cfg = common.load_config(browse_dataset.parse_args([config, 'a.png']))
+        cfg = mm_config.load_config(browse_dataset.parse_args([config, 'a.png']))
         texts = [text for _, text in browse_dataset.images(cfg, 'train', 12)]
         mixed = [re.fullmatch(r'(0\.\d\d) (cat|dog) (0\.\d\d) (cat|dog)', text) for text in texts]
         assert any(mixed)
@@ -608,7 +611,7 @@ root = {str(images / 'train')!r}
 pipeline = [dict(type='LoadImageFromFile'), dict(type='ResizeEdge', scale=48), dict(type='PackInputs')]
 train_dataloader['dataset'] = dict(_delete_=True, type='CustomDataset', data_root=root, pipeline=pipeline)
 """
-        cfg = common.load_config(browse_dataset.parse_args([write_config(more), 'a.png']))
+        cfg = mm_config.load_config(browse_dataset.parse_args([write_config(more), 'a.png']))
         shown = list(browse_dataset.images(cfg, 'train', 3))
         assert {tuple(seen.shape) for seen, _ in shown} == {(3, 48, 48)}
         assert {text for _, text in shown} <= {'cat', 'dog'}
@@ -675,7 +678,7 @@ def test_options_that_cannot_be_read_are_refused_in_a_sentence(capsys):
 def test_a_missing_file_is_told_without_an_error_number(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         (tmp_path / 'none.json').read_text()
-    assert common.sentence(error.value) == f'file {str(tmp_path / "none.json")!r} does not exist'
+    assert program.sentence(error.value) == f'file {str(tmp_path / "none.json")!r} does not exist'
 
 
 def test_version(capsys):

@@ -17,7 +17,7 @@ from mmengine.registry import DATASETS, PARAM_SCHEDULERS, DefaultScope
 from mmpretrain.registry import MODELS, TRANSFORMS
 
 from ranet_mm import ARCHS, resolve_arch
-from ranet_mm.cli import common
+from ranet_mm.mm import config as mm_config
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = {p.stem: p for p in sorted((ROOT / 'configs/ranet').glob('*.py'))}
@@ -127,14 +127,14 @@ def test_validation_is_on_training_images_held_out(name):
 @every_config
 def test_one_option_trains_on_every_image(name):
     options = {'holdout': 0}
-    cfg = common.read_config(str(CONFIGS[name]), options)
+    cfg = mm_config.read_config(str(CONFIGS[name]), options)
     assert dataset(cfg.train_dataloader).holdout == 0
     assert (cfg.val_cfg, cfg.val_dataloader, cfg.val_evaluator) == (None, None, None)
     assert cfg.test_dataloader == load(name).test_dataloader
 
 
 def test_another_part_can_be_held_out():
-    cfg = common.read_config(str(CONFIGS['att56_cifar10-folder-noise-device_fast']), {'holdout': 5})
+    cfg = mm_config.read_config(str(CONFIGS['att56_cifar10-folder-noise-device_fast']), {'holdout': 5})
     assert [dataset(loader).holdout for loader in (cfg.train_dataloader, cfg.val_dataloader)] == [5, 5]
 
 

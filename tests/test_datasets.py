@@ -12,9 +12,9 @@ pytest.importorskip('mmpretrain')
 from mmengine.registry import DATASETS
 from mmpretrain.datasets import cifar
 
-from ranet_mm.mm import datasets
-from ranet_mm.mm.datasets import Digits, ImageFolder, LabelNoise, LoadImage
-from ranet_mm.mm.record import data_digest
+from ranet_mm.mm.data import datasets
+from ranet_mm.mm.data.datasets import Digits, ImageFolder, LabelNoise, LoadImage
+from ranet_mm.mm.engine.provenance import data_digest
 
 
 class TestDigits:
@@ -228,5 +228,5 @@ class TestDigest:
         assert data_digest(ImageFolder(str(tmp_path / 'elsewhere/train'))) == first
 
     def test_large_sets_are_told_by_sizes(self, images, monkeypatch):
-        monkeypatch.setattr('ranet_mm.mm.record.CONTENT_LIMIT', 100)
+        monkeypatch.setattr('ranet_mm.mm.engine.provenance.CONTENT_LIMIT', 100)
         assert data_digest(ImageFolder(str(images / 'train')))['of'] == 'labels, names and sizes'

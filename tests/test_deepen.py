@@ -5,7 +5,7 @@ import torch
 
 from ranet_mm import RANetFeatures, resolve_arch
 from ranet_mm.cli import convert as cli
-from ranet_mm.convert import deepened
+from ranet_mm.weights.convert import deepened
 
 SMALL = dict(base='attention56_cifar', width=0.125)
 DEEP = (1, 2, 3)

@@ -16,9 +16,10 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from ranet_mm.cli import common, test, train
-from ranet_mm.mm import dense
-from ranet_mm.shapes import CLASSES, ShapesCfg, make
+from ranet_mm.cli import test, train
+from ranet_mm.mm import config as mm_config
+from ranet_mm.mm.data.shapes import CLASSES, ShapesCfg, make
+from ranet_mm.mm.engine.hooks.channels_last import to_channels_last
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = {p.stem: p for task in ('segmentation', 'detection') for p in sorted((ROOT / 'configs' / task).glob('*.py'))}
@@ -40,9 +41,10 @@ def params(configs):
     """Configs as parameters; those whose library is missing are skipped with what to do."""
     for name, path in configs.items():
         module = MODULES[path.parent.name]
-        marks = [pytest.mark.skipif(find_spec(module) is None, reason=f'pip install {dense.LIBRARIES[module]}')]
+        marks = [pytest.mark.skipif(find_spec(module) is None, reason=f'pip install {mm_config.LIBRARIES[module]}')]
         if module == 'mmdet':
-            marks.append(pytest.mark.skipif(find_spec(dense.OPS) is None, reason='tools/install_ops.sh builds them'))
+            built = find_spec(mm_config.OPS) is not None
+            marks.append(pytest.mark.skipif(not built, reason='tools/install_ops.sh builds them'))
         yield pytest.param(name, marks=marks, id=name)
 
 
@@ -53,12 +55,12 @@ segmentation_is_there = pytest.mark.skipif(find_spec('mmseg') is None, reason='p
 
 @cache
 def load(name):
-    return common.read_config(str(CONFIGS[name]))
+    return mm_config.read_config(str(CONFIGS[name]))
 
 
 def narrow(name):
     """A config's model at an eighth of the width, from scratch."""
-    cfg = common.read_config(str(CONFIGS[name]), dict(NARROW))
+    cfg = mm_config.read_config(str(CONFIGS[name]), dict(NARROW))
     model = cfg.model
     if 'neck' in model:
         model.neck.in_channels = [16, 32, 64, 128]
@@ -174,7 +176,7 @@ def test_memory_order_is_kept_from_operators_that_ignore_it(name, changed):
     cfg = narrow(name)
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
-    dense.to_channels_last(model)
+    to_channels_last(model)
     kernel = next(m for m in model.backbone.modules() if getattr(m, 'kernel_size', None) == (3, 3)).weight
     assert kernel.is_contiguous(memory_format=torch.channels_last) == changed
     assert kernel.is_contiguous() != changed
@@ -298,16 +300,16 @@ class TestRefusals:
         real = importlib.util.find_spec
         hide = lambda name, *args: None if name.split('.')[0] == module else real(name, *args)  # noqa: E731
         monkeypatch.setattr(importlib.util, 'find_spec', hide)
-        monkeypatch.setattr(dense, 'find_spec', hide)
+        monkeypatch.setattr(mm_config, 'find_spec', hide)
         monkeypatch.setattr('mmengine.config.config.is_installed', lambda name: name not in (module, 'mmsegmentation'))
         name = dict(mmdet='retinanet_att56_coco', mmseg='fcn_att92_voc12aug')[module]
         error = self.refused(name, capsys)
-        assert f'needs {module}, which is not installed: pip install {dense.LIBRARIES[module]}' in error
+        assert f'needs {module}, which is not installed: pip install {mm_config.LIBRARIES[module]}' in error
         assert str(CONFIGS[name]) in error
 
     @pytest.mark.skipif(find_spec('mmdet') is None, reason='pip install onedl-mmdetection')
     def test_mmcv_without_operators(self, monkeypatch, capsys):
-        real = dense.find_spec
-        monkeypatch.setattr(dense, 'find_spec', lambda name: None if name == dense.OPS else real(name))
+        real = mm_config.find_spec
+        monkeypatch.setattr(mm_config, 'find_spec', lambda name: None if name == mm_config.OPS else real(name))
         error = self.refused('retinanet_att56_shapes', capsys)
         assert "needs mmcv's compiled operators, which are not installed: run tools/install_ops.sh" in error

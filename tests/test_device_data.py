@@ -21,8 +21,7 @@ from mmpretrain.datasets import transforms as ordinary
 from mmpretrain.registry import DATASETS, MODELS
 
 from ranet_mm.cli import data_speed, overhead, test, train
-from ranet_mm.mm.checkpoint import read_checkpoint
-from ranet_mm.mm.device_data import (
+from ranet_mm.mm.data.device import (
     DeviceDataset,
     DevicePreprocessor,
     EpochSampler,
@@ -34,10 +33,11 @@ from ranet_mm.mm.device_data import (
     transforms,
     trivial,
 )
-from ranet_mm.mm.device_data.dataset import at_once
-from ranet_mm.mm.device_data.draws import Draws, mix
-from ranet_mm.mm.device_data.preprocessor import resized
-from ranet_mm.mm.record import data_digest
+from ranet_mm.mm.data.device.dataset import at_once
+from ranet_mm.mm.data.device.draws import Draws, mix
+from ranet_mm.mm.data.device.preprocessor import resized
+from ranet_mm.mm.engine.provenance import data_digest
+from ranet_mm.weights.read import read as read_checkpoint
 
 ROOT = Path(__file__).parents[1]
 LOAD, PACK = dict(type='ranet_mm.LoadImage'), dict(type='PackInputs')

@@ -17,8 +17,8 @@ pytest.importorskip('mmpretrain')
 from mmengine.config import Config
 
 from ranet_mm.cli import test, train
-from ranet_mm.mm import launch
-from ranet_mm.mm.checkpoint import read_checkpoint
+from ranet_mm.mm.engine import launch
+from ranet_mm.weights.read import read as read_checkpoint
 
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.executable

@@ -24,9 +24,9 @@ from test_device_data import AUGMENTS, MIX, NORM, PACK, device_data, pictures
 
 from ranet_mm.cli import test, train
 from ranet_mm.layers import MaxPool
-from ranet_mm.mm.backbone import ResidualAttentionNet
-from ranet_mm.mm.device_data import DevicePreprocessor
-from ranet_mm.mm.loops import ResumableTrainLoop
+from ranet_mm.mm.data.device import DevicePreprocessor
+from ranet_mm.mm.engine.loops import ResumableTrainLoop
+from ranet_mm.mm.models.backbone import ResidualAttentionNet
 from ranet_mm.network import RANetFeatures
 
 DEVICE = os.environ.get('GPU_TESTS_ON', 'cuda')

@@ -8,7 +8,7 @@ import torch
 pytest.importorskip('mmpretrain')
 Config = pytest.importorskip('mmengine.config').Config
 Runner = pytest.importorskip('mmengine.runner').Runner
-ProgressiveResizeHook = pytest.importorskip('ranet_mm.mm.hooks').ProgressiveResizeHook
+ProgressiveResizeHook = pytest.importorskip('ranet_mm.mm.engine.hooks').ProgressiveResizeHook
 
 
 class Sides(torch.nn.Module):

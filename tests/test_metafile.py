@@ -15,8 +15,8 @@ from mmpretrain.registry import MODELS
 
 from ranet_mm import weights
 from ranet_mm.cli import metafile
-from ranet_mm.mm.shipped import SCHEME
-from ranet_mm.results import records
+from ranet_mm.hub import SCHEME
+from ranet_mm.lab import records
 
 ROOT = Path(__file__).parents[1]
 COUNTS = {

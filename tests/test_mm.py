@@ -14,11 +14,11 @@ pytest.importorskip('mmpretrain')
 from mmpretrain.registry import MODELS
 
 from ranet_mm import ArchCfg, resolve_arch
-from ranet_mm.mm.backbone import ResidualAttentionNet
-from ranet_mm.mm.checkpoint import mismatches
-from ranet_mm.mm.head import ResidualAttentionHead
-from ranet_mm.mm.neck import ResidualAttentionNeck
-from ranet_mm.mm.optim import AutoAmpOptimWrapper, AutocastOptimWrapper
+from ranet_mm.mm.engine.optim import AutoAmpOptimWrapper, AutocastOptimWrapper
+from ranet_mm.mm.models.backbone import ResidualAttentionNet
+from ranet_mm.mm.models.head import ResidualAttentionHead
+from ranet_mm.mm.models.neck import ResidualAttentionNeck
+from ranet_mm.weights.fit import misfits
 
 SMALL = dict(arch='attention56_cifar', width=0.125, stem_pool=True)
 SHAPES = [(2, 16, 16, 16), (2, 32, 8, 8), (2, 64, 4, 4), (2, 128, 4, 4)]
@@ -198,7 +198,7 @@ class TestOptions:
 
 def differ(a, b):
     """Whether two networks have other weights or, with equal weights, other outputs."""
-    if mismatches(a.state_dict(), b.state_dict()):
+    if misfits(a.state_dict(), b.state_dict()):
         return True
     a.load_state_dict(b.state_dict())
     x, y = a(image())[0], b(image())[0]
@@ -289,7 +289,7 @@ def test_builds_in_other_libraries_without_custom_imports(library):
         'print(type(net).__module__)\n'
     )
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1:] == ['ranet_mm.mm.backbone'], done.stderr
+    assert done.stdout.splitlines()[-1:] == ['ranet_mm.mm.models.backbone'], done.stderr
 
 
 class TestMixedPrecision:
@@ -298,7 +298,7 @@ class TestMixedPrecision:
 
     @pytest.mark.parametrize(('native', 'dtype'), [(True, torch.bfloat16), (False, None)])
     def test_choice_on_a_cpu(self, monkeypatch, native, dtype):
-        monkeypatch.setattr('ranet_mm.mm.optim.get_device', lambda: 'cpu')
+        monkeypatch.setattr('ranet_mm.mm.engine.optim.get_device', lambda: 'cpu')
         monkeypatch.setattr('torch.ops.mkldnn._is_mkldnn_bf16_supported', lambda: native)
         wrapper = AutoAmpOptimWrapper(optimizer=self.optimizer())
         assert getattr(wrapper, 'dtype', None) == dtype

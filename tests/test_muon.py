@@ -10,7 +10,7 @@ pytest.importorskip('mmengine')
 
 from mmengine.registry import OPTIMIZERS
 
-from ranet_mm.mm.muon import Muon, newton_schulz
+from ranet_mm.mm.engine.muon import Muon, newton_schulz
 
 
 def network():

@@ -9,7 +9,8 @@ pytest.importorskip('mmpretrain', reason='mmpretrain is not installed: pip insta
 import timm
 from mmpretrain.registry import MODELS
 
-from ranet_mm import ARCHS, RANetFeatures, weights
+from ranet_mm import ARCHS, RANetFeatures
+from ranet_mm.weights import keys
 
 WIDTH = 0.25
 CASES = [
@@ -71,5 +72,5 @@ def test_equal_logits_from_equal_weights(networks):
 
 def test_keys_are_equal_up_to_the_prefix(networks):
     model, plain, mm = networks
-    assert list(weights.plain_keys(mm.state_dict())) == list(model.state_dict())
+    assert list(keys.plain(mm.state_dict())) == list(model.state_dict())
     assert [k for k in model.state_dict() if not k.startswith('head.')] == list(plain.state_dict())

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ranet_mm.cli import common, sweep
-from ranet_mm.sweep import cost, grid
+from ranet_mm.cli import sweep
+from ranet_mm.lab import cost, grid
+from ranet_mm.mm import config as mm_config
 
 ROOT = Path(__file__).parents[1]
 SWEEPS = sorted((ROOT / 'configs/sweeps').glob('[!_]*/*.yml'))
@@ -388,7 +389,7 @@ def test_committed_sweeps_are_runs_that_can_start(study, monkeypatch):
     for cell in grid.collect([p for p in SWEEPS if p.parent.name == study], ['seed=0']):
         cfg = configured(cell)
         others = [o for o in cell.options if not o.startswith('model.backbone.')]  # building tells these
-        others = [o for o in others if o not in common.OPTIONAL_FIELDS]
+        others = [o for o in others if o not in mm_config.OPTIONAL_FIELDS]
         assert all(has(plain(cell.config), o) for o in others), cell.title
         assert '_delete_' not in json.dumps(cfg.to_dict()), cell.title  # it means nothing in a list
         assert features(cfg.model.backbone) == cfg.model.head.in_channels, cell.title

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from ranet_mm.cli import tables
-from ranet_mm.results import plots, records
-from ranet_mm.results.tables import experiments_table, results_table, sweep_table
-from ranet_mm.sweep import grid
+from ranet_mm.lab import grid, plots, records
+from ranet_mm.lab.tables import experiments_table, results_table, sweep_table
 
 ROOT = Path(__file__).parents[1]
 

@@ -20,9 +20,9 @@ from conftest import make_config, make_images
 
 pytest.importorskip('mmpretrain')
 
-from ranet_mm.cli import common, test, train
-from ranet_mm.mm.checkpoint import read_checkpoint
-from ranet_mm.mm.record import typed_command
+from ranet_mm.cli import program, test, train
+from ranet_mm.mm.engine.provenance import typed_command
+from ranet_mm.weights.read import read as read_checkpoint
 
 ROOT = Path(__file__).parents[1]
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'TERM': 'xterm', 'COLUMNS': '100'}
@@ -207,7 +207,7 @@ def stop_after(monkeypatch, iterations):
 
 def watch(monkeypatch):
     """The batch indices that training runs through, filled in as it runs."""
-    from ranet_mm.mm.loops import ResumableTrainLoop
+    from ranet_mm.mm.engine.loops import ResumableTrainLoop
 
     seen = []
     original = ResumableTrainLoop.run_iter
@@ -218,7 +218,7 @@ def watch(monkeypatch):
 
 
 def test_the_rest_of_an_epoch_is_its_last_batches_from_a_loader_of_the_whole_length():
-    from ranet_mm.mm.loops import remaining
+    from ranet_mm.mm.engine.loops import remaining
 
     loader = torch.utils.data.DataLoader(range(10), batch_size=3)
     lengths, batches = zip(*[(len(loader), batch.tolist()) for batch in remaining(loader, 2)], strict=True)
@@ -250,7 +250,7 @@ class TestCheckpoints:
     def test_of_another_architecture(self, run, capsys):
         more = ['--cfg-options', 'model.backbone.arch=attention92_cifar']
         err = refused(capsys, test, run, 'run/epoch_2.pth', *more)
-        assert 'backbone.stages.1.2.pre.0.norm1.weight is missing' in err
+        assert 'missing: backbone.stages.1.2.pre.0.norm1.weight' in err
         assert "arch='attention92_cifar'" in err
         assert "arch='attention56_cifar'" in err
         err = refused(capsys, train, run, *more, 'load_from=run/epoch_2.pth')
@@ -367,16 +367,16 @@ class TestBadInput:
 
 def test_sentence_drops_what_workers_and_registries_add():
     class_error = TypeError("class `Net` in ranet_mm/mm/net.py: 'x' is not an option")
-    assert common.sentence(class_error) == "'x' is not an option"
+    assert program.sentence(class_error) == "'x' is not an option"
     worker = ValueError(
         'Caught ValueError in DataLoader worker process 1.\nOriginal Traceback (most recent call last):\n'
         '  File "a.py", line 1, in b\nValueError: image: cannot\nbe read\n'
     )
-    assert common.sentence(worker) == 'image: cannot be read'
-    assert common.sentence(KeyError('X is not in the model registry. Please check more')) == (
+    assert program.sentence(worker) == 'image: cannot be read'
+    assert program.sentence(KeyError('X is not in the model registry. Please check more')) == (
         'X is not in the model registry'
     )
-    assert common.sentence(ValueError()) == 'ValueError'
+    assert program.sentence(ValueError()) == 'ValueError'
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from ranet_mm import RANetFeatures, layers
-from ranet_mm.convert import from_caffe
-from ranet_mm.convert.caffe import CaffeNames
+from ranet_mm.weights.convert import from_caffe
+from ranet_mm.weights.convert.caffe import CaffeNames
 
 # architecture: parameters, residual units, layers of each kind
 COUNTS = {

@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..compiling import compiled_units
-from . import common
+from . import program
 
 DTYPES = ('float32', 'float16', 'bfloat16')
 COLUMNS = ('model', 'params', 'images/s', 'lowest', 'highest', 'ratio', 'lowest', 'highest', 'peak MiB')
@@ -31,7 +31,7 @@ MIB = 2**20
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='benchmark', description=__doc__.partition('\n')[0])
+    parser = program.Parser(prog='benchmark', description=__doc__.partition('\n')[0])
     parser.add_argument('models', nargs='+', metavar='MODEL', help='names in timm; ratios are to the first')
     parser.add_argument('--train', action='store_true', help='whole training steps instead of forward passes')
     parser.add_argument('--device', default='cpu', help='where to compute, as in cuda')
@@ -48,7 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--json', metavar='FILE', help='write every turn to this file too')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args(argv)
-    common.require_positive(parser, args, 'batch_size', 'size', 'rounds', 'seconds')
+    program.require_positive(parser, args, 'batch_size', 'size', 'rounds', 'seconds')
     return args
 
 
@@ -83,7 +83,7 @@ def benchmark(args: argparse.Namespace) -> None:
     if args.json:
         Path(args.json).write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
     print(f'{"training" if args.train else "forward"}, {found["settings"]}, {found["hardware"]}')
-    print(common.table([COLUMNS, *map(cells, found['models'])]))
+    print(program.table([COLUMNS, *map(cells, found['models'])]))
 
 
 def checked_device(name: str) -> torch.device:
@@ -103,9 +103,9 @@ def prepare(name: str, args: argparse.Namespace, device: torch.device) -> Conten
     import timm
 
     if not timm.is_model(name.partition('.')[0]):
-        raise ValueError(f'model {name!r} is not known: `{common.COMMAND} models` lists ours, and timm has others')
+        raise ValueError(f'model {name!r} is not known: `{program.COMMAND} models` lists ours, and timm has others')
     torch.manual_seed(0)
-    model = timm.create_model(name, **common.parse_options(args.options)).to(device).train(args.train)
+    model = timm.create_model(name, **program.parse_options(args.options)).to(device).train(args.train)
     if args.channels_last:
         model.to(memory_format=torch.channels_last)
     params = sum(p.numel() for p in model.parameters())
@@ -255,4 +255,4 @@ def cells(found: dict[str, Any]) -> list[str]:
     return [found['name'], f'{found["params"]:,}', *speeds, *ratios, peak]
 
 
-main = common.entry(benchmark, parse_args)
+main = program.entry(benchmark, parse_args)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import common
+from ..mm import config
+from . import program
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -20,14 +21,14 @@ BYTE = 255
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='browse_dataset', description=__doc__)
-    common.add_config_options(parser)
+    parser = program.Parser(prog='browse_dataset', description=__doc__)
+    program.add_config_options(parser)
     parser.add_argument('out', metavar='FILE.png', type=Path, help='where to draw')
     parser.add_argument('--split', choices=LOADERS, default='train', help='which data, and as in which mode')
     parser.add_argument('--number', type=int, default=40, metavar='N', help='images to draw')
     parser.add_argument('--columns', type=int, default=8, metavar='N', help='images in a row')
-    args = common.parse(parser, argv)
-    common.require_positive(parser, args, 'number', 'columns')
+    args = program.parse(parser, argv)
+    program.require_positive(parser, args, 'number', 'columns')
     return args
 
 
@@ -37,7 +38,7 @@ def browse_dataset(args: argparse.Namespace) -> None:
     Raises:
         ValueError: The config has no such data.
     """
-    cfg = common.load_config(args)
+    cfg = config.load_config(args)
     if not cfg.get(LOADERS[args.split]):
         raise ValueError(f'config file {args.config!r} has no {LOADERS[args.split]}')
     shown = list(images(cfg, args.split, args.number))
@@ -119,4 +120,4 @@ def draw(path: Path, shown: Sequence[tuple[Tensor, str]], columns: int) -> None:
     figure.savefig(path, dpi=150)
 
 
-main = common.entry(browse_dataset, parse_args)
+main = program.entry(browse_dataset, parse_args)

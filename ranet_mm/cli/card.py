@@ -15,8 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from .. import weights
-from ..results.card import render, spread
-from . import checkpoints, common
+from ..lab.card import render, spread
+from ..weights import description
+from ..weights.read import read, weights_of
+from . import program
 
 BINS = 15
 DIGITS = 'digits'  # scikit-learn's, as data
@@ -24,7 +26,7 @@ KEPT = 'data', 'images', 'accuracy', 'calibration_error'  # of figures on other 
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='model_card', description=__doc__)
+    parser = program.Parser(prog='model_card', description=__doc__)
     parser.add_argument('name', help='weights of the index, for example attention56_cifar.cifar10')
     parser.add_argument('data', help=f'folder of test images, one subfolder for each class; or {DIGITS}')
     parser.add_argument('record', type=Path, help='record of the run that made the weights; gets the figures')
@@ -46,7 +48,7 @@ def write_card(args: argparse.Namespace) -> int:
         ValueError: There are no weights of that name, those given are not its, or a run differs by more than its seed.
         FileNotFoundError: The folder or a record does not exist.
     """
-    from ..mm.identity import data_name
+    from ..mm.data.identity import data_name
 
     rows = weights.index()
     if args.name not in rows and not args.weights:
@@ -92,7 +94,7 @@ def earlier(old: dict[str, Any] | None, now: dict[str, Any]) -> list[dict[str, A
 
 def test_images(data: str) -> Any:
     """The data set of a folder or of the digits to test on."""
-    from ..mm.datasets import Digits, ImageFolder
+    from ..mm.data.datasets import Digits, ImageFolder
 
     return Digits('test', pipeline=[]) if data == DIGITS else ImageFolder(data, pipeline=[])
 
@@ -105,13 +107,13 @@ def ship(name: str, files: Sequence[str], record: dict[str, Any], classes: Seque
     """
     state: dict[str, Tensor] = {}
     for file in files:
-        state.update(checkpoints.weights_of(checkpoints.read(file))[0])
-    about = checkpoints.of_settings(record['settings'])
+        state.update(weights_of(read(file))[0])
+    about = description.of_settings(record['settings'])
     if about['architecture'] != name.partition('.')[0]:
         raise ValueError(f'weights {name!r} are not allowed: the record is of {about["architecture"]!r}')
     known = {k: v for k, v in weights.index().get(name, {}).items() if k not in ('file', *weights.OWN_FIELDS)}
     fields = {**known, 'num_classes': len(classes), 'label_names': list(classes), **about['pretrained_cfg']}
-    checkpoints.build(dict(about, pretrained_cfg=fields), state)
+    description.build(dict(about, pretrained_cfg=fields), state)
     half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     more = dict(model_args=about['model_args']) if about['model_args'] else {}
     weights.save(half, weights.FOLDER, name, **fields, **more)
@@ -166,4 +168,4 @@ def _percent(share: Tensor) -> float:
     return round(100 * share.item(), 2)
 
 
-main = common.entry(write_card, parse_args)
+main = program.entry(write_card, parse_args)

@@ -12,13 +12,14 @@ from torch import nn
 
 from ..arch import ARCHS, resolve_arch
 from ..complexity import complexity, facts
-from . import common
+from ..mm import config
+from . import program
 
 COLUMNS = ('model', 'size', 'params', 'MACs', 'activations', 'depth')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='complexity', description=__doc__)
+    parser = program.Parser(prog='complexity', description=__doc__)
     parser.add_argument('models', nargs='*', help='names of variants or of any timm model, or config files')
     parser.add_argument('--family', action='store_true', help='all variants of this package')
     parser.add_argument('--size', nargs='+', type=int, help='sides of the input in pixels (native by default)')
@@ -46,7 +47,7 @@ def count(name: str, size: int | None, num_classes: int | None, options: dict[st
 def count_config(path: str, size: int | None) -> dict[str, Any]:
     from mmengine.registry import MODELS, init_default_scope
 
-    cfg = common.read_config(path)
+    cfg = config.read_config(path)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build(cfg.model)
     arch = getattr(model.backbone, 'arch', None)
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
     names = [*args.models, *(ARCHS if args.family else ())]
     if not names:
         raise ValueError(f'no model is given: name one of {", ".join(ARCHS)}, or say --family')
-    options = common.parse_options(args.options)
+    options = program.parse_options(args.options)
     sizes = args.size or [None]
     counted = [(name, count(name, size, args.num_classes, options)) for name in names for size in sizes]
     if args.json:
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
     for name, c in counted:
         numbers = (f'{c[key]:,}' for key in ('params', 'macs', 'activations'))
         rows.append((name, str(c['img_size']), *numbers, str(c['depth'] or '-')))
-    print(common.table(rows))
+    print(program.table(rows))
 
 
-main = common.entry(run, parse_args)
+main = program.entry(run, parse_args)

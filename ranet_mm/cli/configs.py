@@ -7,11 +7,12 @@ import ast
 from collections.abc import Sequence
 from fnmatch import fnmatch
 
-from . import common
+from ..mm import config
+from . import program
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='configs', description=__doc__)
+    parser = program.Parser(prog='configs', description=__doc__)
     parser.add_argument('pattern', nargs='?', default='*', help='names to list, as in "*cifar10*"')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
@@ -23,7 +24,7 @@ def configs(args: argparse.Namespace) -> None:
     Raises:
         ValueError: No name fits.
     """
-    paths = {name: path for name, path in common.own_configs().items() if fnmatch(name, args.pattern)}
+    paths = {name: path for name, path in config.own_configs().items() if fnmatch(name, args.pattern)}
     if not paths:
         raise ValueError(f'no config has a name like {args.pattern!r}: leave it out to list them all')
     width = max(map(len, paths))
@@ -32,4 +33,4 @@ def configs(args: argparse.Namespace) -> None:
         print(f'{name.ljust(width)}  {text.partition(chr(10))[0]}'.rstrip())
 
 
-main = common.entry(configs, parse_args)
+main = program.entry(configs, parse_args)

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import common, predictions
+from . import predictions, program
 
 WIDEST = 20  # classes that are printed as a whole matrix
 CONFUSIONS = 10
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='confusion_matrix', description=__doc__)
+    parser = program.Parser(prog='confusion_matrix', description=__doc__)
     parser.add_argument('predictions', help='file of `test --dump`: .npz or .pkl')
     parser.add_argument('--csv', metavar='FILE', type=Path, help='write the counts to this file')
     parser.add_argument('--png', metavar='FILE', type=Path, help='draw them to this file')
@@ -33,7 +33,7 @@ def confusion_matrix(args: argparse.Namespace) -> None:
     print(f'{len(found.labels)} images, {right:.2f} % right; rows are what they show, columns what they are taken for')
     if len(names) <= WIDEST:
         body = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
-        print(common.table([['', *names], *body]))
+        print(program.table([['', *names], *body]))
     for i, j, number in confusions(counts):
         print(f'{number} x {names[i]} taken for {names[j]}')
     if args.csv:
@@ -80,4 +80,4 @@ def draw(path: Path, counts: Tensor, names: Sequence[str]) -> None:
     figure.savefig(path)
 
 
-main = common.entry(confusion_matrix, parse_args)
+main = program.entry(confusion_matrix, parse_args)

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arch import ARCHS, ArchCfg, resolve_arch
-from ..convert import (
+from ..arch import ARCHS, ArchCfg, nearest, resolve_arch
+from ..weights import keys
+from ..weights.convert import (
     deepened,
     from_caffe,
     from_gluoncv,
@@ -25,15 +26,16 @@ from ..convert import (
     tengshaofeng_arch,
     to_caffe,
 )
-from ..convert.common import changed_fields, check_ours
-from ..weights import plain_keys
-from . import common
+from ..weights.convert.common import check_ours
+from ..weights.read import npz, tensors
+from ..weights.read import read as read_checkpoint
+from . import program
 
 State = dict[str, Tensor]
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='convert_checkpoint', description=__doc__)
+    parser = program.Parser(prog='convert_checkpoint', description=__doc__)
     parser.add_argument('input', help='.npz, .safetensors or a file of torch.save')
     parser.add_argument('output', help='.npz for caffe-npz, otherwise .safetensors or .pth')
     parser.add_argument('--from', dest='source', choices=[*READERS, *PORTS], required=True, help='keys of the input')
@@ -51,74 +53,37 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 # Reading --------------------------------------------------------------------------------------------------
 
 
-def read_npz(path: str) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
 def read_tensors(path: str) -> State:
-    """Tensors of a file, bare or under `state_dict`, read without running code from it.
-
-    Raises:
-        ValueError: The file cannot be read so, or holds no tensors.
-    """
-    if path.endswith('.safetensors'):
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    try:
-        found = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise ValueError(f'{path!r} cannot be read as weights, without running code from it') from error
-    weights = found.get('state_dict', found) if isinstance(found, Mapping) else {}
-    tensors = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise ValueError(f'{path!r} holds no weights')
-    return tensors
+    return tensors(read_checkpoint(path)['state_dict'])
 
 
-def read_timm(path: str, arch: ArchCfg) -> State:
-    return check_ours(read_tensors(path), arch)
-
-
-def read_openmmlab(path: str, arch: ArchCfg) -> State:
-    if path.endswith('.safetensors'):
-        return check_ours(plain_keys(read_tensors(path)), arch)
-    from ..mm.checkpoint import read_checkpoint, weights_of  # knows what MMEngine stores besides tensors
-
-    return check_ours(plain_keys(weights_of(read_checkpoint(path))), arch)
-
-
-def record_of(path: str) -> dict[str, Any]:
-    """What a checkpoint tells of the run that wrote it, so that a run that starts from the output can tell it too."""
-    from ..mm.checkpoint import read_checkpoint
-
-    return read_checkpoint(path).get('record', {})
+def read_ours(path: str, arch: ArchCfg) -> State:
+    return check_ours(keys.plain(read_tensors(path)), arch)
 
 
 def read_caffe(path: str, arch: ArchCfg) -> State:
     blobs: dict[str, list[np.ndarray]] = {}
-    for name, array in sorted(read_npz(path).items()):
+    for name, array in sorted(npz(path).items()):
         blobs.setdefault(name.rpartition('/')[0], []).append(array)
     return from_caffe(blobs, arch)
 
 
 READERS: dict[str, Callable[[str, ArchCfg], State]] = {
-    'timm': read_timm,
-    'openmmlab': read_openmmlab,
+    'timm': read_ours,
+    'openmmlab': read_ours,
     'caffe-npz': read_caffe,
 }
 
 # What reads a file, converts what was read and tells the variant of it.
 PORTS: dict[str, tuple[Callable, Callable, Callable]] = {
     'tengshaofeng': (read_tensors, from_tengshaofeng, tengshaofeng_arch),
-    'gluoncv-npz': (read_npz, from_gluoncv, gluoncv_arch),
+    'gluoncv-npz': (npz, from_gluoncv, gluoncv_arch),
 }
 
 
 def read(args: argparse.Namespace) -> tuple[ArchCfg, State]:
     """The variant and its weights under our keys."""
-    options = common.parse_options(args.options)
+    options = program.parse_options(args.options)
     if args.source in PORTS:
         load, convert, tell = PORTS[args.source]
         source = load(args.input)
@@ -150,7 +115,7 @@ def write_timm(path: Path, state: State, arch: ArchCfg) -> None:
 
 
 def write_openmmlab(path: Path, state: State, arch: ArchCfg, record: Mapping[str, Any] | None = None) -> None:
-    state = {key if key.startswith('head.') else f'backbone.{key}': v for key, v in state.items()}
+    state = keys.of_classifier(state)
     if record and path.suffix == '.pth':
         torch.save(dict(state_dict=state, record=record), path)
     else:
@@ -182,11 +147,11 @@ def convert(args: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     arch, state = read(args)
     if args.deepen:
-        target = resolve_arch(args.deepen, **common.parse_options(args.options))
+        target = resolve_arch(args.deepen, **program.parse_options(args.options))
         arch, state = target, deepened(state, arch, target)
     write = WRITERS[args.target]
     if args.source == args.target == 'openmmlab':
-        write = partial(write_openmmlab, record=record_of(args.input))
+        write = partial(write_openmmlab, record=read_checkpoint(args.input).get('record', {}))
     output = Path(args.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f'.part-{os.getpid()}-{output.name}')  # never a half-written output
@@ -200,9 +165,9 @@ def convert(args: argparse.Namespace) -> None:
 
 def describe(arch: ArchCfg) -> str:
     """The name that comes nearest to a variant, and the options that make it that variant."""
-    name = min(ARCHS, key=lambda known: len(changed_fields(arch, ARCHS[known])))
-    changes = ', '.join(f'{field}={value!r}' for field, value in changed_fields(arch, ARCHS[name]).items())
+    name, changed = nearest(arch)
+    changes = ', '.join(f'{field}={value!r}' for field, value in changed.items())
     return f'{name} with {changes}' if changes else name
 
 
-main = common.entry(convert, parse_args)
+main = program.entry(convert, parse_args)

@@ -16,19 +16,20 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from . import common
+from ..mm import config
+from . import program
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='data_speed', description=__doc__.partition('\n')[0])
-    common.add_config_options(parser)
+    parser = program.Parser(prog='data_speed', description=__doc__.partition('\n')[0])
+    program.add_config_options(parser)
     parser.add_argument('--rounds', type=int, default=10, metavar='N', help='turns of each path')
     parser.add_argument('--batches', type=int, default=4, metavar='N', help='batches in a turn')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write every turn to this file too')
-    args = common.parse(parser, argv)
+    args = program.parse(parser, argv)
     for option in ('rounds', 'batches'):
         if getattr(args, option) < 1:
             parser.error(f'--{option} {getattr(args, option)} is not allowed: it must be 1 or more')
@@ -37,9 +38,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def data_speed(args: argparse.Namespace) -> None:
     """Measure, print a line for each path and their ratio, and write JSON where it is asked for."""
-    from ..mm.device_data import on_device
+    from ..mm.data.device import on_device
 
-    ordinary = common.load_config(args)
+    ordinary = config.load_config(args)
     ordinary.train_dataloader.update(num_workers=0, persistent_workers=False)
     moved = deepcopy(ordinary)
     on_device(moved)
@@ -83,4 +84,4 @@ def turn(path: Iterator[int], count: int) -> float:
     return (time.perf_counter() - started) / images * 1e6
 
 
-main = common.entry(data_speed, parse_args)
+main = program.entry(data_speed, parse_args)

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from . import card, common, predictions
+from . import card, predictions, program
 from .confusion_matrix import count
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='eval_metric', description=__doc__)
+    parser = program.Parser(prog='eval_metric', description=__doc__)
     parser.add_argument('predictions', help='file of `test --dump`: .npz or .pkl')
     parser.add_argument('--topk', nargs='+', type=int, default=[1, 5], metavar='K', help='accuracies to compute')
     parser.add_argument('--metric', nargs='+', action='append', metavar='KEY=VALUE',
@@ -42,10 +42,10 @@ def eval_metric(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps({**metrics, **(dict(per_class=classes) if classes else {})}, indent=1))
         return
-    print(common.table([(name, f'{value:.4g}') for name, value in metrics.items()]))
+    print(program.table([(name, f'{value:.4g}') for name, value in metrics.items()]))
     if classes:
         rows = [(name, *(f'{v:.2f}' for v in of.values())) for name, of in classes.items()]
-        print(common.table([('class', *next(iter(classes.values()))), *rows]))
+        print(program.table([('class', *next(iter(classes.values()))), *rows]))
 
 
 def overall(found: predictions.Predictions, topk: Sequence[int]) -> dict[str, float]:
@@ -82,12 +82,14 @@ def per_class(found: predictions.Predictions) -> dict[str, dict[str, float]]:
 
 def openmmlab(samples: Sequence[dict], metrics: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Metrics of mmpretrain's registry on dumped samples."""
-    common.quiet_imports()
+    from ..mm.engine.console import quiet_imports
+
+    quiet_imports()
     import mmpretrain.evaluation  # noqa: F401
     from mmengine.evaluator import Evaluator
     from mmpretrain.registry import METRICS
 
-    built = [METRICS.build(common.parse_options(options)) for options in metrics]
+    built = [METRICS.build(program.parse_options(options)) for options in metrics]
     return Evaluator(built).offline_evaluate(list(samples), None)
 
 
@@ -95,4 +97,4 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, 'tolist') else str(value)
 
 
-main = common.entry(eval_metric, parse_args)
+main = program.entry(eval_metric, parse_args)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import checkpoints, common
+from . import program
 
 Run = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-4  # of logits, relative and absolute
@@ -18,7 +18,7 @@ AXES = {0: 'batch', 2: 'height', 3: 'width'}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='export', description=__doc__)
+    parser = program.Parser(prog='export', description=__doc__)
     parser.add_argument('model', help='name in timm, as in attention56_cifar or attention56_cifar.cifar10')
     parser.add_argument('out', type=Path, help=f'file to write; its ending chooses the format: {", ".join(FORMATS)}')
     parser.add_argument('--pretrained', action='store_true', help='with the weights of that name')
@@ -72,13 +72,14 @@ def build(args: argparse.Namespace) -> nn.Module:
     """The model with its weights, in evaluation mode."""
     import timm
 
-    from ..weights import fitting
+    from ..weights.fit import fitting
+    from ..weights.read import read, weights_of
 
     model = timm.create_model(
         args.model, pretrained=args.pretrained, num_classes=args.num_classes, scriptable=True, **args.model_kwargs
     )
     if args.checkpoint:
-        state, _ = checkpoints.weights_of(checkpoints.read(args.checkpoint))
+        state, _ = weights_of(read(args.checkpoint))
         model.load_state_dict(fitting(state, model))
     return model.eval()
 
@@ -171,4 +172,4 @@ def check(model: nn.Module, run: Run, images: Tensor) -> float:
     return difference.max().item()
 
 
-main = common.entry(export, parse_args)
+main = program.entry(export, parse_args)

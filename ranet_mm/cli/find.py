@@ -6,7 +6,7 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 
-from . import common
+from . import program
 
 # Formats that Pillow recognizes and cannot decode by itself.
 UNDECODED = ('BUFR', 'GRIB', 'HDF5', 'MPEG')
@@ -25,7 +25,7 @@ def images(arguments: Sequence[str]) -> list[str]:
     """
     found = {}
     for argument in arguments:
-        for path in sorted(named(argument), key=lambda path: (common.natural(path), path)):
+        for path in sorted(named(argument), key=lambda path: (program.natural(path), path)):
             found.setdefault(os.path.abspath(path), path)
     return list(found.values())
 

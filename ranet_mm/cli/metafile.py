@@ -14,7 +14,8 @@ import torch
 import yaml
 
 from ..complexity import complexity
-from . import common
+from ..mm import config
+from . import program
 
 FOLDER = Path('configs', 'ranet')
 DATA = {
@@ -26,7 +27,7 @@ NOT_COUNTED = {'drop_path_rate', 'init_cfg', 'zero_init_last'}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='make_metafile', description=__doc__)
+    parser = program.Parser(prog='make_metafile', description=__doc__)
     parser.add_argument('--root', type=Path, default=Path(), help='the checkout (the current folder by default)')
     parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 where it is not current')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 def updated(root: Path, metafile: Mapping[str, Any]) -> str:
     """The metafile as it should be; `Weights` and `Results` of its entries are kept."""
     known = {model['Name']: model for model in metafile['Models']}
-    names = sorted((path.stem for path in (root / FOLDER).glob('*.py')), key=common.natural)
+    names = sorted((path.stem for path in (root / FOLDER).glob('*.py')), key=program.natural)
     models = [entry_of(root, name, known.get(name, {})) for name in names]
     text = yaml.safe_dump(dict(metafile, Models=models), sort_keys=False, allow_unicode=True, width=120)
     return re.sub(r'^(?=- Name: )', '\n', text, flags=re.MULTILINE).replace(':\n\n- ', ':\n- ')
@@ -55,7 +56,7 @@ def updated(root: Path, metafile: Mapping[str, Any]) -> str:
 def entry_of(root: Path, name: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """The entry of a config."""
     path = FOLDER / f'{name}.py'
-    counts = counts_of(root, common.read_config(str(root / path)).model)
+    counts = counts_of(root, config.read_config(str(root / path)).model)
     data, *details = name.split('_')[1].split('-')
     more = f' ({", ".join(DATA[word] for word in details)})' if details else ''
     return {
@@ -87,4 +88,4 @@ def built(model: str) -> dict[str, int]:
     return complexity(MODELS.build(json.loads(model)).to('meta'), torch.empty(1, 3, 32, 32, device='meta'))
 
 
-main = common.entry(run, parse_args)
+main = program.entry(run, parse_args)

@@ -13,13 +13,13 @@ import torch
 from .. import weights
 from ..arch import ARCHS
 from ..complexity import Classifier
-from . import common
+from . import program
 
 COLUMNS = ('model', 'depth', 'params', 'input', 'classes', 'weights')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='models', description=__doc__)
+    parser = program.Parser(prog='models', description=__doc__)
     parser.add_argument('pattern', nargs='?', default='*', help='names to list, as in "*_cifar"')
     parser.add_argument('--pretrained', action='store_true', help='models with weights alone')
     parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
@@ -62,7 +62,7 @@ def models(args: argparse.Namespace) -> None:
          str(r['num_classes']), ', '.join(r['weights']) or '-')
         for r in rows
     ]  # fmt: skip
-    print(common.table([COLUMNS, *cells]))
+    print(program.table([COLUMNS, *cells]))
 
 
-main = common.entry(models, parse_args)
+main = program.entry(models, parse_args)

@@ -17,29 +17,30 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from . import common
+from ..mm import config
+from . import program
 
 SKIPPED = 5  # steps that compile, choose algorithms and make gradients
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='overhead', description=__doc__.partition('\n')[0])
-    common.add_config_options(parser)
+    parser = program.Parser(prog='overhead', description=__doc__.partition('\n')[0])
+    program.add_config_options(parser)
     parser.add_argument('--steps', type=int, default=200, metavar='N', help='steps of each, in turns')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write every step to this file too')
-    args = common.parse(parser, argv)
-    common.require_positive(parser, args, 'steps')
+    args = program.parse(parser, argv)
+    program.require_positive(parser, args, 'steps')
     return args
 
 
 def overhead(args: argparse.Namespace) -> None:
     """Measure, print a table, and write JSON where it is asked for."""
-    cfg = common.load_config(args)
+    cfg = config.load_config(args)
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
     with TemporaryDirectory() as folder:
         cfg.work_dir = folder
-        runner = common.build_runner(cfg)
+        runner = config.build_runner(cfg)
         clock = in_turns(runner, args.steps)
         with contextlib.suppress(_Enough):
             runner.train()
@@ -47,7 +48,7 @@ def overhead(args: argparse.Namespace) -> None:
     ratios = [a / b for a, b in zip(found['runner'], found['bare loop'], strict=True)]
     rows = {**{f'{name}, ms': values for name, values in found.items()}, 'runner / bare loop': ratios}
     cells = [[name, *(f'{of(values):.3f}' for of in (median, min, max))] for name, values in rows.items()]
-    print(common.table([[f'{args.steps} steps', 'median', 'lowest', 'highest'], *cells]))
+    print(program.table([[f'{args.steps} steps', 'median', 'lowest', 'highest'], *cells]))
     if args.json:
         args.json.write_text(json.dumps(dict(milliseconds=found, ratios=ratios), indent=1) + '\n', encoding='utf-8')
 
@@ -159,4 +160,4 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-main = common.entry(overhead, parse_args)
+main = program.entry(overhead, parse_args)

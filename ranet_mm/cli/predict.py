@@ -14,7 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import weights
-from . import checkpoints, common, find
+from ..machine import cores
+from ..weights import description
+from ..weights.read import read, weights_of
+from . import find, program
 
 COLUMNS = ('image', 'class', 'probability')
 MANY = 100  # images, above which progress is shown
@@ -23,7 +26,7 @@ DECODERS = 4  # threads at most
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     shipped = list(weights.index())
-    parser = common.Parser(prog='predict', description=__doc__)
+    parser = program.Parser(prog='predict', description=__doc__)
     parser.add_argument(
         'images', nargs='+', metavar='IMAGE', help="image files, folders of them, or quoted patterns: 'photos/**/*.jpg'"
     )
@@ -35,7 +38,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--device', default='cpu', help='where to compute, as in cuda')
     parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args(argv)
-    common.require_positive(parser, args, 'topk', 'batch_size')
+    program.require_positive(parser, args, 'topk', 'batch_size')
     if not args.model and not args.checkpoint:
         args.model = shipped[0]
     return args
@@ -62,7 +65,7 @@ def predict(args: argparse.Namespace) -> None:
     if args.json and found:
         write_json(args.json, args.checkpoint or args.model, ranked(found, names))
     if found:
-        print(common.table([COLUMNS, *rows(ranked(found, names), args.topk)], left=2))
+        print(program.table([COLUMNS, *rows(ranked(found, names), args.topk)], left=2))
     if unread:
         others = [f'the other {len(found)} of {len(paths)} images are predicted'] if found else []
         raise ValueError('; '.join(unread + others))
@@ -72,20 +75,20 @@ def load(name: str | None, checkpoint: str | None) -> nn.Module:
     """The model with its weights, shipped ones or those of a file, which may say what model it holds."""
     if not checkpoint:
         return shipped(name)
-    found = checkpoints.read(checkpoint)
-    state, _ = checkpoints.weights_of(found)
-    about = checkpoints.about(found, state)
+    found = read(checkpoint)
+    state, _ = weights_of(found)
+    about = description.of_checkpoint(found, state)
     about['architecture'] = name or about['architecture']
     if about['architecture'] is None:
         raise ValueError(f'checkpoint {checkpoint!r} does not say what model it holds: name one by --model')
-    return checkpoints.build(about, state)
+    return description.build(about, state)
 
 
 def shipped(name: str) -> nn.Module:
     import timm
 
     if not timm.is_model(name.partition('.')[0]):
-        raise ValueError(f'model {name!r} is not known: `{common.COMMAND} models` lists ours, and timm has others')
+        raise ValueError(f'model {name!r} is not known: `{program.COMMAND} models` lists ours, and timm has others')
     return timm.create_model(name, pretrained=True).eval()
 
 
@@ -110,7 +113,7 @@ def probabilities(
             return error
         return transform(image)
 
-    with ThreadPoolExecutor(min(DECODERS, common.cores())) as pool:
+    with ThreadPoolExecutor(min(DECODERS, cores())) as pool:
         for start in range(0, len(paths), batch_size):
             batch = [*pool.map(read, paths[start : start + batch_size])]
             images = [image for image in batch if isinstance(image, Tensor)]
@@ -168,4 +171,4 @@ def rows(found: Iterable[dict[str, Any]], topk: int) -> Iterable[tuple[str, str,
             yield '' if place else image['image'], guess['label'], f'{100 * guess["probability"]:.2f} %'
 
 
-main = common.entry(predict, parse_args)
+main = program.entry(predict, parse_args)

@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import common
+from ..mm import config
+from . import program
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='print_config', description=__doc__)
-    common.add_config_options(parser)
+    parser = program.Parser(prog='print_config', description=__doc__)
+    program.add_config_options(parser)
     parser.add_argument('--field', metavar='NAME', help='this part alone, as in model.backbone')
     parser.add_argument('--out', metavar='FILE.py', type=Path, help='write it to this file instead')
-    return common.parse(parser, argv)
+    return program.parse(parser, argv)
 
 
 def print_config(args: argparse.Namespace) -> None:
@@ -28,7 +29,7 @@ def print_config(args: argparse.Namespace) -> None:
         KeyError: The config has no such field.
         FileExistsError: The file to write exists.
     """
-    cfg = common.load_config(args)
+    cfg = config.load_config(args)
     if args.field:
         cfg = type(cfg)({args.field.rpartition('.')[2]: part(cfg, args.field)})
     if args.out is None:
@@ -52,4 +53,4 @@ def part(cfg: Config, field: str) -> Any:
     return found
 
 
-main = common.entry(print_config, parse_args)
+main = program.entry(print_config, parse_args)

@@ -15,15 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..weights import plain_keys
-from . import checkpoints, common
+from ..weights import description, keys
+from ..weights.read import ABOUT, read, weights_of
+from . import program
 
 DIGITS = 8  # of the SHA-256 in a file's name, as many as torch.hub checks
 KEPT = ('epoch', 'iter', 'mmengine_version', 'dataset_meta')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='publish_model', description=__doc__)
+    parser = program.Parser(prog='publish_model', description=__doc__)
     parser.add_argument('checkpoint', help='checkpoint of a training run, of OpenMMLab or of timm')
     parser.add_argument('name', help='start of the names to write, as in published/att56_digits')
     parser.add_argument(
@@ -42,14 +43,14 @@ def publish(args: argparse.Namespace) -> None:
         FileExistsError: A file of that name exists.
         ValueError: The checkpoint cannot be read, or its weights are not the model's.
     """
-    checkpoint = checkpoints.read(args.checkpoint)
-    state, averaged = checkpoints.weights_of(checkpoint, args.ema)
-    about = checkpoints.about(checkpoint, state)
+    checkpoint = read(args.checkpoint)
+    state, averaged = weights_of(checkpoint, args.ema)
+    about = description.of_checkpoint(checkpoint, state)
     about['architecture'] = args.model or about['architecture']
     contents = {'.pth': pth(checkpoint, state, about)}
-    if is_classifier(state):
+    if keys.is_classifier(state):
         if about['architecture'] and find_spec('timm'):
-            checkpoints.build(about, state)
+            description.build(about, state)
         contents['.safetensors'] = safetensors(state, about)
     paths = write(args.name, contents)
     print(f'{len(state)} tensors, {"averaged over the run" if averaged else "as trained"}')
@@ -60,27 +61,22 @@ def publish(args: argparse.Namespace) -> None:
         print(f'timm: {loading(about, paths[".safetensors"])}')
 
 
-def is_classifier(state: Mapping[str, Tensor]) -> bool:
-    """Whether timm has such a model; a detector or segmentor has more parts."""
-    return all(key.startswith(('stem.', 'stages.', 'norm.', 'head.fc.')) for key in plain_keys(state))
-
-
 def safetensors(state: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
     """The file for timm, which says in its metadata what model it holds."""
     from safetensors.torch import save
 
-    tensors = {key: value.contiguous() for key, value in plain_keys(state).items()}
-    return save(tensors, metadata={checkpoints.ABOUT: json.dumps(about)})
+    tensors = {key: value.contiguous() for key, value in keys.plain(state).items()}
+    return save(tensors, metadata={ABOUT: json.dumps(about)})
 
 
 def pth(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
     """The file for OpenMMLab: weights, class names, and what model it holds."""
     meta = {key: value for key, value in (checkpoint.get('meta') or {}).items() if key in KEPT}
-    if is_classifier(state):
-        state = {k if k.startswith('head.') else f'backbone.{k}': v for k, v in plain_keys(state).items()}
+    if keys.is_classifier(state):
+        state = keys.of_classifier(state)
     tensors = {key: value.clone() for key, value in state.items()}  # a view would be saved with all that it views
     buffer = io.BytesIO()  # a path would get into the file, and so into its digest
-    torch.save(dict(meta={**meta, checkpoints.ABOUT: about}, state_dict=tensors), buffer)
+    torch.save(dict(meta={**meta, ABOUT: about}, state_dict=tensors), buffer)
     return buffer.getvalue()
 
 
@@ -107,9 +103,9 @@ def loading(about: Mapping[str, Any], path: Path) -> str:
 
     `num_classes` stands among the weights' own fields: timm replaces the classifier of weights with another number.
     """
-    overlay = {'file': str(path), **checkpoints.tuples(about['pretrained_cfg'])}
+    overlay = {'file': str(path), **description.tuples(about['pretrained_cfg'])}
     given = ''.join(f', {key}={value!r}' for key, value in about['model_args'].items())
     return f'timm.create_model({about["architecture"]!r}{given}, pretrained=True, pretrained_cfg_overlay={overlay})'
 
 
-main = common.entry(publish, parse_args)
+main = program.entry(publish, parse_args)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 
-from . import common
+from . import program
 
 NUMBERS = dict(
     size='side of an image in pixels', train='training images', val='validation images',
@@ -15,9 +15,9 @@ NUMBERS = dict(
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    from ..shapes import LAYOUTS, ShapesCfg
+    from ..mm.data.shapes import LAYOUTS, ShapesCfg
 
-    parser = common.Parser(prog='make_shapes', description=__doc__)
+    parser = program.Parser(prog='make_shapes', description=__doc__)
     parser.add_argument('folder', nargs='?', default='data/shapes', help='a new folder (data/shapes by default)')
     for field in fields(ShapesCfg):
         text = f'{NUMBERS[field.name]} ({field.default} by default)'
@@ -29,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def shapes(args: argparse.Namespace) -> None:
     """Write the images, and say where they are."""
-    from ..shapes import ShapesCfg, make
+    from ..mm.data.shapes import ShapesCfg, make
 
     cfg = ShapesCfg(**{f.name: getattr(args, f.name) for f in fields(ShapesCfg)})
     written = make(args.folder, cfg, args.layouts)
@@ -38,4 +38,4 @@ def shapes(args: argparse.Namespace) -> None:
     print(f'{start} {what} {preposition} {args.folder}/: {", ".join(args.layouts)}')
 
 
-main = common.entry(shapes, parse_args)
+main = program.entry(shapes, parse_args)

@@ -12,18 +12,19 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..sweep.board import Board
-from ..sweep.cost import images
-from ..sweep.grid import REST, Cell, collect
-from ..sweep.pool import Places, Pool
-from . import common
+from ..lab.board import Board
+from ..lab.cost import images
+from ..lab.grid import REST, Cell, collect
+from ..lab.pool import Places, Pool
+from ..machine import cores
+from . import program
 
 FAILED, UNFINISHED = 1, 3
 RATES = (10_000, 20_000)  # images/s
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(
+    parser = program.Parser(
         prog='sweep', description=__doc__,
         epilog='Exit code: 0 every cell has its record, 1 a cell failed, 3 cells are left for the next call.',
     )  # fmt: skip
@@ -77,7 +78,7 @@ def sweep(args: argparse.Namespace) -> int:
 
 def default_threads(jobs: int) -> int:
     """What OMP_NUM_THREADS says, or else an equal share of the cores."""
-    return int(os.environ.get('OMP_NUM_THREADS', 0)) or max(1, common.cores() // jobs)
+    return int(os.environ.get('OMP_NUM_THREADS', 0)) or max(1, cores() // jobs)
 
 
 def show(cells: Sequence[Cell], places: Places) -> None:
@@ -109,15 +110,17 @@ def seconds(cell: Cell) -> tuple[float, ...] | str:
 @functools.cache
 def _images(config: str, options: str) -> int | str:
     """Images that a run trains on, or a question mark, with the error where the config does not take the options."""
-    common.quiet_imports()
+    from ..mm.engine.console import quiet_imports
+
+    quiet_imports()
     try:
-        return images(common.read_config(config, json.loads(options))) or '?'
+        return images(config.read_config(config, json.loads(options))) or '?'
     except Exception as error:
-        return f'? ({common.sentence(error)})'
+        return f'? ({program.sentence(error)})'
 
 
 def _shown(cost: tuple[float, ...]) -> str:
     return f'{" or ".join(dict.fromkeys(f"{round(s, 1):g}" for s in cost))} s'
 
 
-main = common.entry(sweep, parse_args)
+main = program.entry(sweep, parse_args)

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..results import plots
-from ..results.tables import SWEEPS, TABLES, study_tables, sweep_table
+from ..lab import plots
+from ..lab.tables import SWEEPS, TABLES, study_tables, sweep_table
 
 DOCUMENTS = ('README.md', 'configs/ranet/README.md', 'results/README.md', 'docs/results.md')
 REGION = re.compile(r'(?P<open><!-- (?P<name>[\w/-]+):begin -->\n).*?(?P<close><!-- (?P=name):end -->)', re.DOTALL)

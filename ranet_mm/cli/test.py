@@ -10,7 +10,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import common, predictions
+from ..mm import config
+from . import predictions, program
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='test', description=__doc__)
-    common.add_common_options(parser)
+    parser = program.Parser(prog='test', description=__doc__)
+    program.add_common_options(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', metavar='FILE', help='write predictions (as --dump) or metrics (.json) to this file')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out writes, predictions by default')
@@ -29,7 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--tta', action='store_true', help='average the scores of each image and of its mirror image')
     parser.add_argument('--show-dir', metavar='DIR', help='write the images with their predictions to this folder')
     parser.add_argument('--interval', type=int, default=1, help='with --show-dir, draw every n-th image')
-    args = common.parse(parser, argv)
+    args = program.parse(parser, argv)
     if args.out_item and not args.out:
         parser.error('--out-item needs --out')
     if args.show_dir and args.tta:
@@ -48,13 +49,13 @@ def configure(args: argparse.Namespace) -> Config:
         FileNotFoundError: The config file or the checkpoint does not exist.
         ValueError: The checkpoint cannot be read, or the config has nothing to test on.
     """
-    from ..mm.checkpoint import check_loadable
-    from ..mm.dense import draw_predictions
+    from ..weights.read import read
 
-    cfg = common.load_config(args)
+    cfg = config.load_config(args)
     if not cfg.get('test_dataloader'):
         raise ValueError(f'config file {args.config!r} has no test_dataloader')
-    check_loadable(args.checkpoint)
+    if '://' not in args.checkpoint:
+        read(args.checkpoint)  # to its end, so that a wrong file is refused before anything is built
     cfg.load_from = args.checkpoint
     if args.amp:
         cfg.test_cfg.fp16 = fast_in_half()
@@ -65,12 +66,26 @@ def configure(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def draw_predictions(cfg: Config, folder: str, interval: int) -> None:
+    """Have a test write its images with their predictions; each library's hook takes other arguments."""
+    scope = cfg.get('default_scope', 'mmpretrain')
+    if scope == 'mmdet':
+        target = str(Path(folder).absolute())  # otherwise it lands below the work dir
+        hook = dict(type='DetVisualizationHook', draw=True, interval=interval, test_out_dir=target)
+    elif scope == 'mmseg':
+        hook = dict(type='SegVisualizationHook', draw=True, interval=interval)
+        cfg.visualizer.vis_backends = [dict(type='LocalVisBackend', save_dir=folder, img_save_dir='.')]
+    else:
+        hook = dict(type='VisualizationHook', enable=True, out_dir=folder, interval=interval)
+    cfg.default_hooks.visualization = hook
+
+
 def fast_in_half() -> bool:
     """Have MMEngine's autocast compute in the format that training uses here; says so where there is none."""
     import torch
     from mmengine.device import get_device
 
-    from ..mm.optim import amp_dtype
+    from ..mm.engine.optim import amp_dtype
 
     device = get_device()
     dtype = amp_dtype(device)
@@ -103,16 +118,16 @@ def add_tta(cfg: Config) -> None:
 def test(args: argparse.Namespace) -> int:
     """Evaluate, then print one summary line and where things were written."""
     cfg = configure(args)
-    from ..mm import launch
-    from ..mm.progress import shown
+    from ..mm.engine import launch
+    from ..mm.engine.hooks.progress import shown
 
-    runner = common.build_runner(cfg)
+    runner = config.build_runner(cfg)
     written = [path for path in (args.dump, args.out) if path]
     add_dumps(runner, [path for path in (args.dump, None if args.out_item == 'metrics' else args.out) if path])
     started = time.perf_counter()
     metrics = runner.test()
     seconds = time.perf_counter() - started
-    if common.is_main_process():
+    if program.is_main_process():
         if args.out_item == 'metrics':
             Path(args.out).write_text(json.dumps(metrics, indent=1, default=float) + '\n')
         print(summary(runner, metrics, seconds))
@@ -135,7 +150,7 @@ def add_dumps(runner: Runner, paths: Sequence[str]) -> None:
 
 def summary(runner: Runner, metrics: dict[str, float], seconds: float) -> str:
     """One line: scores, number of images, speed."""
-    from ..mm.progress import images_per_second, run_name, scores
+    from ..mm.engine.hooks.progress import images_per_second, run_name, scores
 
     images = len(runner.test_dataloader.dataset)
     return (
@@ -144,4 +159,4 @@ def summary(runner: Runner, metrics: dict[str, float], seconds: float) -> str:
     )
 
 
-main = common.entry(test, parse_args)
+main = program.entry(test, parse_args)

@@ -9,7 +9,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import common
+from ..mm import config
+from . import program
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='train', description=__doc__)
-    common.add_common_options(parser)
+    parser = program.Parser(prog='train', description=__doc__)
+    program.add_common_options(parser)
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
         help='go on from a checkpoint, by default from the latest in the work dir',
@@ -32,8 +33,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='train as many epochs as fit, so that all ends within M minutes; the schedule is scaled to them',
     )  # fmt: skip
     parser.add_argument('--no-persistent-workers', action='store_true', help='start data workers anew each epoch')
-    args = common.parse(parser, argv)
-    common.require_positive(parser, args, 'minutes')
+    args = program.parse(parser, argv)
+    program.require_positive(parser, args, 'minutes')
     return args
 
 
@@ -44,7 +45,7 @@ def configure(args: argparse.Namespace) -> Config:
         ValueError: The config has no `auto_scale_lr`, or the checkpoint is not one to resume from.
         FileNotFoundError: The config file or the checkpoint does not exist.
     """
-    cfg = common.load_config(args)
+    cfg = config.load_config(args)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.no_test:
@@ -56,7 +57,7 @@ def configure(args: argparse.Namespace) -> Config:
             raise ValueError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
         cfg.auto_scale_lr.enable = True
     if args.no_persistent_workers:
-        for name in common.LOADERS:
+        for name in config.LOADERS:
             if cfg.get(name):
                 cfg[name].persistent_workers = False
     if args.minutes:
@@ -72,14 +73,14 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
     Raises:
         ValueError: The run did not train by time and is to go on so.
     """
-    from ..mm.checkpoint import check_resumable
-    from ..mm.schedule import set_epochs
-    from .workdir import latest_checkpoint
+    from ..mm.engine.schedule import set_epochs
+    from ..mm.engine.workdir import latest_checkpoint
+    from ..weights.read import resumable
 
     path = latest_checkpoint(Path(cfg.work_dir)) if checkpoint == 'auto' else checkpoint
     if path is None:
         return
-    plan = check_resumable(path).get('record', {}).get('plan')
+    plan = resumable(path).get('record', {}).get('plan')
     if plan:
         set_epochs(cfg, plan)
         cfg.minutes = plan['minutes']
@@ -91,8 +92,7 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
 def train(args: argparse.Namespace) -> int:
     """Train, then print one summary line and where things were written."""
     cfg = configure(args)
-    from ..mm import launch
-    from . import workdir
+    from ..mm.engine import launch, workdir
 
     if not (args.resume or args.overwrite):
         workdir.check(cfg)
@@ -101,7 +101,7 @@ def train(args: argparse.Namespace) -> int:
     runner.register_hook(claim)
     runner.train()
     launch.leave()
-    if common.is_main_process():
+    if program.is_main_process():
         print(summary(Path(cfg.work_dir)))
     return 0
 
@@ -109,15 +109,15 @@ def train(args: argparse.Namespace) -> int:
 def build_runner(cfg: Config) -> Runner:
     """A runner, with epochs that fit into the config's minutes where it has some and the run is a new one."""
     if not cfg.get('minutes') or cfg.get('resume'):
-        return common.build_runner(cfg)
-    from ..mm.by_time import planned
+        return config.build_runner(cfg)
+    from ..mm.engine.by_time import planned
 
-    return planned(cfg, cfg.minutes, common.build_runner)
+    return planned(cfg, cfg.minutes, config.build_runner)
 
 
 def summary(folder: Path) -> str:
     """One line from the run's record, and where things were written."""
-    from ..mm.progress import images_per_second, scores
+    from ..mm.engine.hooks.progress import images_per_second, scores
 
     record = folder / 'record.json'
     where = f'Written to {folder}/: checkpoints and logs'
@@ -135,4 +135,4 @@ def summary(folder: Path) -> str:
     )
 
 
-main = common.entry(train, parse_args)
+main = program.entry(train, parse_args)

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import common
+from ..mm import config
+from . import program
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -21,16 +22,16 @@ ENDINGS = '.csv', '.png'
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = common.Parser(prog='vis_scheduler', description=__doc__)
-    common.add_config_options(parser)
+    parser = program.Parser(prog='vis_scheduler', description=__doc__)
+    program.add_config_options(parser)
     parser.add_argument('--out', nargs='+', default=[], metavar='FILE', type=Path, help='.csv and .png to write')
     parser.add_argument('--images', type=int, metavar='N', help='training images, where the data set is not here')
     parser.add_argument('--processes', type=int, default=1, metavar='N', help='processes of the training')
-    args = common.parse(parser, argv)
+    args = program.parse(parser, argv)
     for path in args.out:
         if path.suffix not in ENDINGS:
             parser.error(f'--out {str(path)!r} is not allowed: it must end in one of {", ".join(ENDINGS)}')
-    common.require_positive(parser, args, 'images', 'processes')
+    program.require_positive(parser, args, 'images', 'processes')
     return args
 
 
@@ -40,13 +41,13 @@ def vis_scheduler(args: argparse.Namespace) -> None:
     Raises:
         ValueError: The config has no schedule of a training run.
     """
-    cfg = common.load_config(args)
+    cfg = config.load_config(args)
     if not cfg.get('train_cfg') or not cfg.get('optim_wrapper'):
         raise ValueError(f'config file {args.config!r} has no train_cfg and optim_wrapper, so it trains nothing')
     rows = list(schedule(cfg, batches(cfg, args.images, args.processes)))
     step = max(1, (len(rows) - 1) // (LINES - 1))
     chosen = [*rows[:-1:step], rows[-1]]
-    print(common.table([[*rows[0]], *([f'{v:.5g}' for v in row.values()] for row in chosen)]))
+    print(program.table([[*rows[0]], *([f'{v:.5g}' for v in row.values()] for row in chosen)]))
     for path in args.out:
         path.parent.mkdir(parents=True, exist_ok=True)
         (write_csv if path.suffix == '.csv' else draw)(path, rows)
@@ -153,4 +154,4 @@ def draw(path: Path, rows: Sequence[dict[str, float]]) -> None:
     figure.savefig(path)
 
 
-main = common.entry(vis_scheduler, parse_args)
+main = program.entry(vis_scheduler, parse_args)

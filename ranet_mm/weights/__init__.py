@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from . import keys
 
 FOLDER = Path(__file__).parent
 OWN_FIELDS = ('sha256', 'model_args')  # that timm's pretrained configuration has not
@@ -50,28 +52,6 @@ def digest(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def plain_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of an OpenMMLab classifier under the keys of the timm model; others are left as they are."""
-    return {key.removeprefix('backbone.'): value for key, value in state.items()}
-
-
-def fitting(state: Mapping[str, Tensor], model: nn.Module, adapted: Collection[str] = ()) -> dict[str, Tensor]:
-    """Weights under the keys of a timm model of ours, if they fit it; keys in `adapted` may differ.
-
-    Raises:
-        ValueError: Keys or shapes differ; the sentence lists the first of them.
-    """
-    state, ours = plain_keys(state), model.state_dict()
-    wrong = [k for k in ours if k not in state or state[k].shape != ours[k].shape]
-    wrong = [k for k in (*wrong, *(k for k in state if k not in ours)) if k not in adapted]
-    if wrong:
-        more = f' and {len(wrong) - 4} more' if len(wrong) > 4 else ''
-        raise ValueError(
-            f'weights do not fit {model.arch}: missing, unexpected or misshaped are {", ".join(wrong[:4])}{more}'
-        )
-    return state
-
-
 def save(state: Mapping[str, Tensor], folder: str | Path, name: str, **fields: Any) -> Path:
     """Write weights as safetensors and put their row into the folder's `index.json`.
 
@@ -87,7 +67,7 @@ def save(state: Mapping[str, Tensor], folder: str | Path, name: str, **fields: A
     from safetensors.torch import save_file
 
     path, listing = Path(folder, f'{name}.safetensors'), Path(folder, 'index.json')
-    save_file({key: value.detach().cpu().contiguous() for key, value in plain_keys(state).items()}, path)
+    save_file({key: value.detach().cpu().contiguous() for key, value in keys.plain(state).items()}, path)
     rows = json.loads(listing.read_text(encoding='utf-8')) if listing.is_file() else {}
     rows[name] = dict(file=path.name, sha256=digest(path), **fields)
     listing.write_text(json.dumps(rows, indent=2) + '\n', encoding='utf-8')

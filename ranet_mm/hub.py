@@ -1,0 +1,124 @@
+"""What this package changes outside itself, all of it.
+
+`import ranet_mm` calls `list_models`: mmpretrain then knows the models of `model-index.yml` by their names, in
+`get_model`, `list_models` and the inferencers, whether it was imported before or comes later, for which a finder on
+`sys.meta_path` waits.
+
+`ranet_mm.registry`, which MMEngine imports when a config first names the scope `ranet_mm`, calls `read_safely`:
+MMEngine then reads local checkpoints by `weights.read`, and `ranet_mm://NAME` from what ships with the package.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from .weights import index, verify
+from .weights.keys import of_classifier
+from .weights.read import read
+
+PACKAGE = Path(__file__).parent
+SCHEME = 'ranet_mm://'
+HUB = 'mmpretrain.apis.model'
+NO_WEIGHTS = 'ranet_mm-none://'
+
+
+def list_models() -> None:
+    """Put the models into mmpretrain's hub, now or as soon as mmpretrain is imported."""
+    if HUB in sys.modules:
+        _register(sys.modules[HUB])
+    elif not any(isinstance(finder, _HubFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _HubFinder())
+
+
+class _HubFinder(MetaPathFinder):
+    """Registers the models when mmpretrain's hub is imported; of other modules it knows nothing."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != HUB:
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module: ModuleType) -> None:
+            execute(module)
+            _register(module)
+
+        spec.loader.exec_module = execute_and_register
+        return spec
+
+
+def _register(module: ModuleType) -> None:
+    """Register the models, if they are not yet; those without weights get an address that says so when it is loaded."""
+    from mmengine.runner import CheckpointLoader
+
+    read_safely()
+    hub, root = module.ModelHub, root_folder()
+    if hub.has('att56_cifar10'):
+        return
+    before = set(hub._models_dict)
+    hub.register_model_index(root / 'model-index.yml', config_prefix=root)
+    ours = {name: info for name, info in hub._models_dict.items() if name not in before}
+    with_weights = [name for name, info in ours.items() if info.weights]
+    for name, info in ours.items():
+        info.weights = info.weights or NO_WEIGHTS + name
+
+    def load_from_nowhere(filename: str, map_location: Any = None) -> NoReturn:
+        raise ValueError(
+            f'{filename.removeprefix(NO_WEIGHTS)!r} has no pretrained weights; models that have some: '
+            f'{", ".join(sorted(with_weights))}. Set pretrained to False, or to your own checkpoint'
+        )
+
+    CheckpointLoader.register_scheme(NO_WEIGHTS, load_from_nowhere, force=True)
+
+
+def read_safely() -> None:
+    """Have MMEngine read files by the package's own reader, in resuming, `load_from` and `init_cfg` alike.
+
+    MMEngine 0.10.7 by itself cannot resume with PyTorch 2.6 or later, and the maintained release runs the code in a
+    file that it cannot read safely. Neither reads safetensors, or knows what ships with the package.
+    """
+    from mmengine.runner import CheckpointLoader
+
+    CheckpointLoader.register_scheme(prefixes='', loader=load_from_disk, force=True)
+    CheckpointLoader.register_scheme(prefixes=SCHEME, loader=load_from_package, force=True)
+
+
+def load_from_disk(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """`weights.read` as MMEngine calls it, which logs this name without its first ten characters."""
+    checkpoint = read(filename, map_location)
+    if isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)  # MMEngine would run this text, and writes none itself
+    return checkpoint
+
+
+def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Shipped weights as a classifier's checkpoint, with the keys `backbone.*` and `head.fc.*`.
+
+    Raises:
+        ValueError: No weights of that name are shipped, or their file is damaged.
+        FileNotFoundError: Their file is missing.
+    """
+    name, rows = filename.removeprefix(SCHEME), index()
+    if name not in rows:
+        raise ValueError(f'checkpoint {filename!r} is not shipped: allowed are {", ".join(SCHEME + n for n in rows)}')
+    verify(rows[name]['file'], rows[name]['sha256'])
+    state = of_classifier(read(rows[name]['file'], map_location)['state_dict'])
+    labels = rows[name].get('label_names')
+    return dict(state_dict=state, meta=dict(dataset_meta=dict(classes=labels)) if labels else {})
+
+
+def root_folder() -> Path:
+    """Where `model-index.yml` and the configs are: in the installed package, or in the checkout."""
+    installed = PACKAGE / '.mim'
+    return installed if (installed / 'model-index.yml').is_file() else PACKAGE.parent

@@ -1,0 +1,1 @@
+"""Grids of runs, their records, and the tables, plots and cards that are made from these."""

@@ -1,0 +1,121 @@
+"""What tables and plots read in the record of a run."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .grid import Cell, Grid
+
+METRIC = 'accuracy/top1'
+OWN = re.compile(r' randomness\.seed=\d+| --work-dir \S+| --resume\b')  # of one run alone
+
+Record = Mapping[str, Any]
+
+
+def load(files: Iterable[Path], root: Path) -> list[Record]:
+    """Records, each with its place in the checkout as `file`."""
+    return [
+        json.loads(f.read_text(encoding='utf-8')) | dict(file=f.relative_to(root).as_posix()) for f in sorted(files)
+    ]
+
+
+def score(record: Record) -> float | None:
+    """Top-1 accuracy in percent: on the test images where they were read, else the last on validation images."""
+    curve = record.get('curve') or [{}]
+    return record.get('test', {}).get(METRIC, curve[-1].get(METRIC))
+
+
+def images(record: Record) -> str:
+    """Which images the accuracy is of."""
+    return 'test' if METRIC in record.get('test', {}) else 'validation'
+
+
+def accuracy(runs: Sequence[Record]) -> str:
+    """Mean over the runs, with the standard deviation where there are several."""
+    scores = [score(r) for r in runs]
+    spread = f' ± {statistics.stdev(scores):.2f}' if len(scores) > 1 else ''
+    return f'{statistics.mean(scores):.2f}{spread} %'
+
+
+def epochs(record: Record) -> str:
+    """How many were trained, after how many of the runs that this one started from: `8 + 7`."""
+    done, planned = record['curve'][-1]['epoch'], record['epochs']
+    before = [str(round(run['epochs'] * run['iteration'] / run['iterations'])) for run in record.get('earlier', [])]
+    return ' + '.join([*before, str(done) if done == planned else f'{done} of {planned}'])
+
+
+def seconds(record: Record) -> float:
+    """Of training and validation, with those of the runs that this one started from."""
+    return record['seconds'] + sum(run['seconds'] for run in record.get('earlier', []))
+
+
+def hardware(record: Record) -> str:
+    """What a run ran on, in how many processes."""
+    several = record.get('processes', 1)
+    return f'{several} processes, each on {record["hardware"]}' if several > 1 else record['hardware']
+
+
+def command(record: Record) -> str:
+    """The command line that made a run, as recorded, or that of its config without options."""
+    return record.get('command') or f'python tools/train.py {record["config"]}'
+
+
+def recipe(record: Record) -> str:
+    """The command line without the seed and the work dir: the same for runs that differ by them alone."""
+    return re.sub(r' --cfg-options(?= --|$)', '', OWN.sub('', command(record)))  # without what was its only option
+
+
+def data_label(record: Record) -> str:
+    """What the images are, by their pixels: trained on, and tested on where those are others."""
+    names = {split: facts.get('name') for split, facts in record['data'].items()} if 'data' in record else {}
+    if not names.get('train'):
+        return label_by_config(record)
+    tested = names.get('test') or names['train']
+    return names['train'] if tested == names['train'] else f'{names["train"]}, tested on {tested}'
+
+
+def label_by_config(record: Record) -> str:
+    """What the images of a record without the names of its data are: what such records say, nobody looked at pixels."""
+    dataset = record['settings']['train_dataloader']['dataset']
+    while 'dataset' in dataset:  # a wrapper
+        dataset = dataset['dataset']
+    kind = dataset['type'].rpartition('.')[2]
+    if kind == 'ImageFolder':
+        words = re.split(r'[^a-z0-9]+', (record['config'] + ' ' + dataset['root']).lower())
+        return 'CIFAR-10 (JPEG copy)' if 'cifar10' in words else Path(dataset['root']).parent.name
+    return {'CIFAR10': 'CIFAR-10', 'CIFAR100': 'CIFAR-100', 'Digits': 'Digits (scikit-learn)'}.get(kind, kind)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place of a grid: its labels, its cells, and the records there are of them, one for each seed."""
+
+    labels: Mapping[str, str]
+    cells: Sequence[Cell]
+    runs: Sequence[Record]
+
+
+def entries(grid: Grid, root: Path) -> list[Entry]:
+    """The places of a grid in the order of its axes."""
+    places: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in grid.cells():
+        places.setdefault(tuple(cell.labels.values()), []).append(cell)
+    return [Entry(cells[0].labels, cells, _runs(cells, root)) for cells in places.values()]
+
+
+def _runs(cells: Sequence[Cell], root: Path) -> list[Record]:
+    files = (root / 'results' / c.study / f'{c.key}.json' for c in cells)
+    return load((f for f in files if f.is_file()), root)
+
+
+def published(root: Path) -> dict[str, Any]:
+    """Accuracies that others have published, with their sources."""
+    return yaml.safe_load((root / 'results' / 'published.yml').read_text(encoding='utf-8'))

@@ -1,0 +1,189 @@
+"""Configs: found, read, changed, and filled in with what depends on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import io
+import os
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..hub import root_folder
+from ..machine import cores
+from .engine.workdir import LOADERS
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+COMMAND = 'ranet'
+LIBRARIES = dict(mmdet='onedl-mmdetection', mmseg='onedl-mmsegmentation')
+OPS = 'mmcv._ext'  # compiled; a release of mmcv without it is a plain Python wheel
+# Names that a config may leave out, besides the arguments of MMEngine's runner.
+OPTIONAL_FIELDS = (
+    'compile', 'custom_imports', 'find_unused_parameters', 'minutes', 'model_wrapper_cfg', 'runner_type', 'strategy',
+    'sync_bn', 'tta_model', 'tta_pipeline',
+)  # fmt: skip
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config (see `read_config`) and fill in what depends on the options and on this machine."""
+    from .engine import launch
+
+    cfg = read_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
+    if cfg.get('randomness', {}).get('deterministic'):
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # PyTorch refuses to compute without it
+    if args.work_dir or not cfg.get('work_dir'):
+        cfg.work_dir = args.work_dir or str(Path('work_dirs') / Path(args.config).stem)
+    for name in LOADERS:
+        if cfg.get(name):
+            set_loader_defaults(cfg[name], not args.no_pin_memory)
+            if cfg.get('default_scope', 'mmpretrain') == 'mmpretrain':  # mmdet and mmseg keep MMEngine's default
+                cfg[name].setdefault('collate_fn', dict(type='default_collate'))
+    launch.prepare(cfg)
+    return cfg
+
+
+def read_config(name: str, options: dict[str, Any] | None = None) -> Config:
+    """Read a config by its path or name and change it.
+
+    It may inherit `mmseg::...` and `mmdet::...` whatever names these libraries have as packages.
+
+    Raises:
+        FileNotFoundError: There is no such config file.
+        KeyError: An option changes a field that does not exist.
+        ModuleNotFoundError: A library is not installed, or mmcv has no compiled operators where mmdet needs them.
+    """
+    path = find_config(name)
+    with contextlib.redirect_stdout(io.StringIO()):  # mmpretrain greets with what it could not import
+        cfg = _with_library(path)
+        if find_spec('mmpretrain'):
+            import mmpretrain.datasets  # noqa: F401
+    if options:
+        check_fields(options, cfg)
+        cfg.merge_from_dict(options)
+        if 'holdout' in options:
+            set_holdout(cfg)
+    return cfg
+
+
+def _with_library(path: Path) -> Config:
+    """A config file, with the library of its scope at hand."""
+    from mmengine.config.utils import MODULE2PACKAGE
+    from mmengine.utils import is_installed
+
+    from .engine import console
+
+    for module, package in MODULE2PACKAGE.items():  # the maintained mmsegmentation is called onedl-mmsegmentation
+        if not is_installed(package) and find_spec(module) is not None:
+            MODULE2PACKAGE[module] = module
+    console.hush_libraries()
+    cfg = _from_file(path)
+    scope = cfg.get('default_scope')
+    if scope == 'mmdet' and find_spec(OPS) is None:
+        raise ModuleNotFoundError(
+            f"config file {str(path)!r} needs mmcv's compiled operators, which are not installed: "
+            'run tools/install_ops.sh'
+        )
+    if scope in LIBRARIES and find_spec(scope) is not None:
+        import_module(f'{scope}.datasets')  # prints what it could not import; here the caller can hold it back
+    return cfg
+
+
+def _from_file(path: Path) -> Config:
+    from mmengine.config import Config
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    try:
+        return Config.fromfile(path)
+    except ModuleNotFoundError as error:
+        missing = {v: k for k, v in MODULE2PACKAGE.items()}.get(str(error).split(' ')[0])
+        if missing not in LIBRARIES:
+            raise
+        raise ModuleNotFoundError(
+            f'config file {str(path)!r} needs {missing}, which is not installed: pip install {LIBRARIES[missing]}'
+        ) from error
+
+
+def own_configs() -> dict[str, Path]:
+    """The package's own configs by name, as in `ranet/att56_digits`; what only other configs read is left out."""
+    folder = root_folder() / 'configs'
+    paths = (path.relative_to(folder) for path in sorted(folder.rglob('*.py')))
+    return {
+        p.with_suffix('').as_posix(): folder / p for p in paths if not any(part.startswith('_') for part in p.parts)
+    }
+
+
+def find_config(name: str) -> Path:
+    """A config file of this path, or else the package's own, where `configs/` and `.py` may be left out.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    own, known = name.removeprefix('configs/').removesuffix('.py'), own_configs()
+    if own in known:
+        return known[own]
+    near = difflib.get_close_matches(own, known)
+    hint = f', its nearest are {", ".join(near)}' if near else f': `{COMMAND} configs` lists them'
+    raise FileNotFoundError(f'config file {name!r} does not exist, nor has the package one of that name{hint}')
+
+
+def check_fields(options: dict, cfg: Config) -> None:
+    """MMEngine would add a misspelt field in silence.
+
+    Raises:
+        KeyError: The first name of an option is no field of a config.
+    """
+    import inspect
+
+    from mmengine.runner import Runner
+
+    known = {*cfg, *inspect.signature(Runner).parameters, *OPTIONAL_FIELDS}
+    for option in options:
+        if option.split('.')[0] not in known:
+            raise KeyError(
+                f'option {option!r} of --cfg-options is not known: the config has the fields {", ".join(sorted(cfg))}'
+            )
+
+
+def set_holdout(cfg: Config) -> None:
+    """Hand `holdout` of the config to its data sets; 0 trains on every image, and leaves nothing to validate on.
+
+    Raises:
+        ValueError: A data set holds no images out.
+    """
+    for name in ('train_dataloader', 'val_dataloader'):
+        if cfg.get(name) is not None:
+            dataset = cfg[name].dataset
+            while 'dataset' in dataset:  # a wrapper
+                dataset = dataset.dataset
+            if 'holdout' not in dataset:
+                raise ValueError(f'holdout={cfg.holdout!r} is not allowed: the data set of {name} holds no images out')
+            dataset.holdout = cfg.holdout
+    if not cfg.holdout:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+
+
+def set_loader_defaults(loader: dict, pin_memory: bool) -> None:
+    """mmpretrain's defaults, where the config is silent; no more workers than cores, pinning for a GPU alone."""
+    import torch
+
+    loader['num_workers'] = min(loader.get('num_workers', 0), cores())
+    loader['persistent_workers'] = loader.get('persistent_workers', True) and loader['num_workers'] > 0
+    loader['pin_memory'] = loader.get('pin_memory', True) and pin_memory and torch.cuda.is_available()
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The runner that the config names, or else the one that keeps the console short."""
+    from mmengine.registry import RUNNERS
+
+    from .engine.runner import Runner
+
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -1,0 +1,122 @@
+"""The data preprocessor that makes pictures of indices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from mmpretrain.models.utils import ClsDataPreprocessor
+from mmpretrain.structures import DataSample
+from torch import Tensor
+from torch.nn import functional as F
+
+from ....registry import MODELS
+from ..labels import Labels
+from .dataset import STORES, DeviceDataset
+from .draws import Draws
+from .mixing import Mixing
+
+KEY = 'seed', 'epoch'
+
+
+@MODELS.register_module()
+class DevicePreprocessor(ClsDataPreprocessor):
+    """mmpretrain's `ClsDataPreprocessor`, which for a batch of `DeviceDataset` makes the pictures on its device.
+
+    It runs the random transforms of the data set's pipeline and normalises; in training it also resizes and mixes.
+    Batches of other data sets are treated as `ClsDataPreprocessor` does.
+
+    Args:
+        batch_augments: `augments` (Mixup, CutMix) and `probs`, as in `ClsDataPreprocessor`, but drawn for each
+            sample and with partners from the whole data set.
+        size: Height and width that training pictures of the device are resized to, by antialiased bilinear
+            interpolation; None leaves them as they are. `ProgressiveResizeHook` changes it during training.
+        **kwargs: `mean`, `std`, `to_rgb`, `num_classes`, `to_onehot` and the others of `ClsDataPreprocessor`.
+
+    Raises:
+        ValueError: Mixing has no `num_classes`, a batch to be changed at random does not tell its epoch, or one to be
+            resized is not of a `DeviceDataset`.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_augments: Mapping[str, Any] | None = None,
+        size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(batch_augments=deepcopy(batch_augments), **kwargs)
+        if self.to_onehot and not self.num_classes:
+            raise ValueError('num_classes=None is not allowed: soft labels need the number of classes')
+        self.mixing = Mixing(**batch_augments) if batch_augments else None
+        self.size = size
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """A batch of indices -> `inputs` (B, C, H, W) float32 on the device, and `data_samples`.
+
+        In training these are `Labels` on the device, so that nothing is made for single images.
+        """
+        if 'store' not in data:
+            if training and self.size:
+                raise ValueError("size is not allowed without a train_dataloader of type='ranet_mm.DeviceDataset'")
+            return super().forward(data, training)
+        dataset = STORES[data['store'] if isinstance(data['store'], int) else int(data['store'][0])]
+        index, key = self._tensor(data['inputs']), [self._tensor(data[name]) for name in KEY if name in data]
+        if not key and (dataset.transforms or (training and self.mixing)):
+            raise ValueError("the sampler of random pictures is not allowed: its type must be 'ranet_mm.EpochSampler'")
+        draws = Draws(*key, index) if key else None
+        inputs = self._pictures(dataset, index, draws, training)
+        if not training:
+            return dict(inputs=inputs, data_samples=self._described(dataset, data['inputs']))
+        labels = dataset.on(self.device).labels[index]
+        scores = self._scores(labels) if self.to_onehot else None
+        if self.mixing:
+            inputs, scores = self._mixed(dataset, draws, key, inputs, scores)
+        return dict(inputs=inputs, data_samples=Labels(labels, scores))
+
+    def _pictures(self, dataset: DeviceDataset, index: Tensor, draws: Draws | None, training: bool) -> Tensor:
+        images = dataset.on(self.device).images[index]
+        for transform in dataset.transforms:
+            images = transform(images, draws)
+        if training and self.size:
+            images = resized(images, self.size)
+        return super().forward(dict(inputs=images))['inputs']
+
+    def _mixed(
+        self, dataset: DeviceDataset, draws: Draws, key: Sequence[Tensor], inputs: Tensor, scores: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        partner = draws.integers(len(dataset))
+        others = self._pictures(dataset, partner, Draws(*key, partner), training=True)
+        weight = self.mixing(draws, inputs.shape)
+        share = weight.mean((1, 2, 3))[:, None]
+        other_scores = self._scores(dataset.on(self.device).labels[partner])
+        return weight * inputs + (1 - weight) * others, share * scores + (1 - share) * other_scores
+
+    def _described(self, dataset: DeviceDataset, indices: Tensor | Sequence[int]) -> list[DataSample]:
+        """Samples on the host, where metrics read them, which say what they are and from which file."""
+        indices = torch.as_tensor(indices).cpu()
+        labels = dataset.on(torch.device('cpu')).labels[indices]
+        samples = list(Labels(labels, self._scores(labels) if self.to_onehot else None))
+        for sample, index in zip(samples, indices.tolist(), strict=True):
+            info = dataset.get_data_info(index)
+            for name in ('sample_idx', 'img_path'):
+                if name in info:
+                    sample.set_field(info[name], name, field_type='metainfo')
+        return samples
+
+    def _scores(self, labels: Tensor) -> Tensor:
+        classes = torch.arange(self.num_classes, device=labels.device)
+        return (labels[:, None] == classes).float()  # `one_hot` would ask the device whether the labels are in range
+
+    def _tensor(self, numbers: Tensor | Sequence[int]) -> Tensor:
+        return torch.as_tensor(numbers).to(self.device, non_blocking=True)
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """(B, C, H, W) uint8 to (B, C, side, side), whole numbers from 0 to 255 in float32."""
+    if images.shape[-2:] == (side, side):
+        return images
+    images = F.interpolate(images.float(), size=(side, side), mode='bilinear', antialias=True)
+    return images.round().clamp(0, 255)

@@ -1,0 +1,74 @@
+"""Checkpoints of another network are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import BaseLoop, Runner
+from torch import Tensor, nn
+
+from ....registry import HOOKS
+from ....weights import keys
+from ....weights.description import architecture, describe
+from ....weights.fit import misfits
+from ....weights.keys import BACKBONE, FIRST_CONV
+
+
+@HOOKS.register_module()
+class CheckpointGuardHook(Hook):
+    """Refuse a checkpoint of another network; MMEngine only logs it and leaves weights random.
+
+    When training starts from a checkpoint (`load_from`), only the backbone must fit, which adapts its first convolution
+    to other channels by itself: the rest is trained anew where it differs.
+
+    Raises:
+        ValueError: Keys or shapes differ; the sentence lists the first of them and both architectures.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        ours = own_weights(runner.model)
+        if not ours:
+            return
+        theirs = checkpoint['state_dict'] = keys.like(ours, checkpoint.get('state_dict', checkpoint))
+        training = isinstance(runner._train_loop, BaseLoop)  # built by then; a test leaves the config's as it is
+        fine_tuning = training and not runner._resume
+        if fine_tuning:
+            self._drop_misfits(runner, ours, theirs)
+            found = misfits(of_backbone(ours), of_backbone(theirs), adapted=[BACKBONE + FIRST_CONV])
+        else:
+            found = misfits(ours, theirs)
+        if found:
+            raise ValueError(
+                f'checkpoint does not fit the model: {found}. '
+                f'The model is {describe(runner.cfg)}, the checkpoint is {architecture(checkpoint)}'
+            )
+
+    @staticmethod
+    def _drop_misfits(runner: Runner, ours: Mapping[str, Tensor], theirs: dict[str, Tensor]) -> None:
+        others = [k for k in theirs if not k.startswith(BACKBONE) and k in ours]
+        for key in [k for k in others if theirs[k].shape != ours[k].shape]:
+            runner.logger.warning(
+                f'{key} is trained anew: the checkpoint has {tuple(theirs.pop(key).shape)}, '
+                f'the model {tuple(ours[key].shape)}'
+            )
+
+
+def of_backbone(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if key.startswith(BACKBONE)}
+
+
+def own_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The model's weights; where each process holds a part of them, the first process gets all and the others none."""
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    sharded = isinstance(model, FullyShardedDataParallel)
+    return model.state_dict() if sharded else unwrapped(model).state_dict()
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside wrappers for distributed training and for test-time augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model

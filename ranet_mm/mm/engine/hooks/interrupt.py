@@ -1,0 +1,100 @@
+"""Interruption without loss: of one process, or of all processes of a run at the same step."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ....registry import HOOKS
+from .. import launch
+
+
+@HOOKS.register_module()
+class InterruptHook(Hook):
+    """On SIGINT or SIGTERM finish the training step, save `interrupted.pth`, and stop; a second signal stops at once.
+
+    In validation it stops without saving, as checkpoints are saved before. Several processes get the signal at
+    different steps, or only one of them gets it: after each step they tell each other, on the host.
+
+    Raises:
+        KeyboardInterrupt: Training was interrupted.
+    """
+
+    priority = 'LOWEST'
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    FILE = 'interrupted.pth'
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self.previous: dict[int, Any] = {}
+        self.group: Any = None
+
+    def before_train(self, runner: Runner) -> None:
+        if runner.distributed:
+            self.group = torch.distributed.new_group(backend='gloo')
+        self.process = os.getpid()
+        self.previous = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        if self._any_interrupted():
+            folder = Path(runner.work_dir)
+            runner.save_checkpoint(str(folder), self.FILE, meta=dict(epoch=runner.epoch, iter=runner.iter + 1))
+            if is_main_process():
+                (folder / 'last_checkpoint').write_text(str(folder / self.FILE))
+            self._stop(f'interrupted after iteration {runner.iter + 1} of {runner.max_iters}')
+
+    def _any_interrupted(self) -> bool:
+        if self.group is None:
+            return self.interrupted
+        flag = torch.tensor(int(self.interrupted))
+        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, self.group)
+        return bool(flag)
+
+    def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        if self.interrupted:
+            self._stop('interrupted in validation')
+
+    def after_test_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        if self.interrupted:
+            self._stop('interrupted in the test')
+
+    def after_train(self, runner: Runner) -> None:
+        self._restore()
+        self._leave()
+        folder = Path(runner.work_dir)
+        latest = folder / 'last_checkpoint'
+        if is_main_process() and latest.is_file() and Path(latest.read_text()).name != self.FILE:
+            (folder / self.FILE).unlink(missing_ok=True)
+
+    def _stop(self, what: str) -> None:
+        self._restore()
+        self._leave()
+        launch.leave()
+        raise KeyboardInterrupt(f'{what}; --resume goes on from the latest checkpoint')
+
+    def _leave(self) -> None:
+        """End the hook's own group, as `launch.leave` ends the run's."""
+        if self.group is not None:
+            torch.distributed.destroy_process_group(self.group)
+            self.group = None
+
+    def _restore(self) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self.process:  # a data worker: its parent decides, and ends it by SIGTERM
+            if number == signal.SIGTERM:
+                os._exit(1)
+            return
+        self.interrupted = True
+        self._restore()

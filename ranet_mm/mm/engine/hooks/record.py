@@ -1,0 +1,183 @@
+"""`record.json`: what ran, on what, and the curve."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, get_world_size, is_main_process, master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ....registry import HOOKS
+from ..provenance import commit, described, hardware, peak_memory, typed_command, versions
+from .progress import by_epoch, run_name, shown, stretch
+
+OF_AN_EARLIER_RUN = (
+    'name', 'config', 'command', 'seed', 'commit', 'hardware', 'processes', 'epochs', 'iterations', 'iteration',
+    'seconds', 'images',
+)  # fmt: skip
+
+
+@HOOKS.register_module()
+class RecordHook(Hook):
+    """Write `record.json` into the work dir: what ran, on what, and the curve, epoch by epoch.
+
+    The record travels with the checkpoints, so a resumed run goes on with what was true at its checkpoint.
+    Of the record's fields, `seconds` adds up training and validation, `cpu_seconds` is what this process used of
+    the processor meanwhile (its data workers aside), `images_per_second` is training alone (data loading included),
+    `peak_memory_mib` is the device's, or the process's on a CPU. `earlier` tells of the run whose checkpoint this one
+    started from by `load_from`, and of those before it, the first of all first; these costs are without theirs. `plan`
+    tells what a run by time set itself (see `by_time.make_plan`).
+    """
+
+    priority = 'LOW'  # before checkpoints are saved
+    FILE = 'record.json'
+
+    def __init__(self) -> None:
+        self.record: dict[str, Any] = {}
+        self.resumed: dict[str, Any] = {}
+        self.earlier: list[dict[str, Any]] = []
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        old = checkpoint.get('record', {})
+        if runner._resume:
+            self.resumed, self.earlier = old, old.get('earlier', [])
+        elif old:
+            self.earlier = lineage(old)
+
+    def before_train(self, runner: Runner) -> None:
+        old = self.resumed
+        self.path = Path(runner.work_dir) / self.FILE
+        self.since, self.cpu_since = time.perf_counter(), time.process_time()
+        self.images, self.train_seconds = 0, 0.0
+        self.record = dict(
+            name=run_name(runner),
+            config=shown(runner.cfg.filename),
+            command=typed_command(),
+            seed=runner.seed,
+            commit=commit(),
+            sittings=old.get('sittings', 0) + 1,
+            versions=versions(),
+            hardware=hardware(),
+            processes=get_world_size(),
+            parameters=sum(p.numel() for p in runner.model.parameters()),
+            data={},
+            epochs=runner.max_epochs,
+            iterations=runner.max_iters,
+            iteration=runner.iter,
+            seconds=old.get('seconds', 0.0),
+            train_seconds=old.get('train_seconds', 0.0),
+            cpu_seconds=old.get('cpu_seconds', 0.0),
+            images=old.get('images', 0),
+            images_per_second=old.get('images_per_second', 0.0),
+            peak_memory_mib=old.get('peak_memory_mib', 0),
+            curve=old.get('curve', []),
+            settings=settings(runner),
+        )
+        if plan := getattr(runner, 'plan', old.get('plan')):
+            self.record['plan'] = plan
+        if self.earlier:
+            self.record['earlier'] = self.earlier
+        self._describe_data(runner, 'train', old)
+        if runner.val_loop is not None:
+            self._describe_data(runner, 'val', old)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        self.images += len(data_batch['inputs']) * get_world_size()
+        self.train_seconds += runner.message_hub.get_scalar('train/time').current()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if by_epoch(runner):
+            self._add_point(runner, epoch=runner.epoch + 1)
+            self._write(runner.iter)
+
+    def _add_point(self, runner: Runner, **when: int) -> None:
+        hub = runner.message_hub
+        loss = torch.tensor(hub.get_scalar('train/loss').mean(stretch(runner)), dtype=torch.double)
+        all_reduce(loss, 'mean')  # each process knows the loss of its own images alone
+        lr = hub.get_scalar('train/lr').current()
+        self.record['curve'].append(dict(**when, loss=_rounded(loss), lr=_rounded(lr)))
+
+    def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
+        if self.record and not by_epoch(runner):
+            self._add_point(runner, iteration=runner.iter)
+        if self.record.get('curve'):
+            self.record['curve'][-1].update(_numbers(metrics))
+            self._write(runner.iter)
+
+    def after_test_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
+        if self.record.get('curve'):  # at the end of training
+            self.record['test'] = _numbers(metrics)
+            self._describe_data(runner, 'test', {})
+            self._write(runner.iter)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._update(checkpoint['meta']['iter'])
+        checkpoint['record'] = json.loads(self._text())
+
+    def _update(self, iteration: int) -> None:
+        now, cpu_now = time.perf_counter(), time.process_time()
+        record = self.record
+        record['iteration'] = iteration
+        record['seconds'] = round(record['seconds'] + now - self.since, 1)
+        record['cpu_seconds'] = round(record['cpu_seconds'] + cpu_now - self.cpu_since, 1)
+        record['images'] += self.images
+        record['train_seconds'] = round(record['train_seconds'] + self.train_seconds, 1)
+        record['images_per_second'] = round(record['images'] / max(record['train_seconds'], 1e-3), 1)
+        record['peak_memory_mib'] = max(record['peak_memory_mib'], peak_memory())
+        self.since, self.cpu_since, self.images, self.train_seconds = now, cpu_now, 0, 0.0
+        if record['curve']:
+            record['curve'][-1].setdefault('seconds', record['seconds'])
+
+    def _write(self, iteration: int) -> None:
+        self._update(iteration)
+        write_atomically(self.path, self._text())
+
+    def _text(self) -> str:
+        return json.dumps(self.record, indent=1, default=str) + '\n'
+
+    def _describe_data(self, runner: Runner, split: str, old: Mapping) -> None:
+        if not is_main_process():
+            return
+        loader = getattr(runner, f'{split}_dataloader')
+        found = self.record['data'][split] = described(loader.dataset, split)
+        before = old.get('data', {}).get(split, found)
+        if {**before, 'name': found['name']} != found:  # records of earlier versions have no name
+            runner.logger.warning(f'{split} data is not that of the run so far: {before} became {found}')
+
+
+def lineage(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a run that starts from another's checkpoint tells of it, and of those before it."""
+    return [*record.get('earlier', []), {key: record[key] for key in OF_AN_EARLIER_RUN if key in record}]
+
+
+@master_only
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file such that a reader, or a crash, never meets half of it."""
+    draft = path.with_name(f'{path.name}.tmp')
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def settings(runner: Runner) -> dict[str, Any]:
+    """The config; a checkpoint that the run goes on from is told from the current folder, where it lies below."""
+    found = runner.cfg.to_dict()
+    if found.get('load_from') and '://' not in found['load_from']:
+        found['load_from'] = shown(found['load_from'])
+    return found
+
+
+def _rounded(value: float) -> float:
+    return float(f'{float(value):.6g}')
+
+
+def _numbers(metrics: Mapping[str, Any] | None) -> dict[str, float]:
+    return {k: _rounded(v) for k, v in (metrics or {}).items() if isinstance(v, Real)}

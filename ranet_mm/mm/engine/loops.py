@@ -1,0 +1,87 @@
+"""A training loop that resumes inside an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from mmengine.runner import EpochBasedTrainLoop
+from torch import nn
+from torch.utils.data import BatchSampler, DataLoader, Sampler
+
+from ...registry import LOOPS
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(EpochBasedTrainLoop):
+    """Epoch-based loop that, resumed from a checkpoint inside an epoch, goes on with the next batch.
+
+    MMEngine's own loop starts such an epoch again and runs past the planned iterations. The order of the samples
+    is that of the uninterrupted run; random augmentation is not: its generators start from the seed again.
+    A checkpoint from the end of an epoch was written before that epoch's validation, which is therefore made up for.
+
+    Raises:
+        ValueError: The checkpoint's epochs have another number of iterations.
+    """
+
+    def run(self) -> nn.Module:
+        self._check_length()
+        self.runner.call_hook('before_train')
+        if self._iter and self._iter == self._epoch * len(self.dataloader):
+            self._validate_if_due()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._decide_current_val_interval()
+            self._validate_if_due()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _check_length(self) -> None:
+        hub, length = self.runner.message_hub, len(self.dataloader)
+        before = hub.get_info('max_iters', 0) // hub.get_info('max_epochs', 1)  # of the checkpoint, until before_train
+        if self._iter and before != length:
+            raise ValueError(
+                f'an epoch of {length} iterations cannot go on with a checkpoint whose epochs have {before}: the data, '
+                'the batch size and the number of processes must be those of the run so far'
+            )
+
+    def _validate_if_due(self) -> None:
+        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
+        if self.runner.val_loop is not None and self._epoch >= self.val_begin and due:
+            self.runner.val_loop.run()
+
+    def run_epoch(self) -> None:
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        done = self._iter - self._epoch * len(self.dataloader)
+        for idx, batch in enumerate(remaining(self.dataloader, done), start=done):
+            self.run_iter(idx, batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+
+def remaining(loader: DataLoader, done: int) -> Iterator:
+    """The epoch's batches but for the first `done`, which are not even loaded where the batches are plain slices."""
+    batches = loader.batch_sampler
+    if not done or type(batches) is not BatchSampler:
+        yield from (batch for idx, batch in enumerate(loader) if idx >= done)
+        return
+    sampler = batches.sampler
+    batches.sampler = _Rest(sampler, done * batches.batch_size)
+    try:
+        yield from loader
+    finally:
+        batches.sampler = sampler
+
+
+class _Rest:
+    """A sampler without its first samples, of the whole one's length: hooks read the epoch's off the loader."""
+
+    def __init__(self, sampler: Sampler, skipped: int) -> None:
+        self.sampler, self.skipped = sampler, skipped
+
+    def __iter__(self) -> Iterator[int]:
+        return islice(self.sampler, self.skipped, None)
+
+    def __len__(self) -> int:
+        return len(self.sampler)

@@ -1,0 +1,106 @@
+"""MMEngine's runner with a short console."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner as MMEngineRunner
+from torch import nn
+
+from ...compiling import compile_units
+from ...registry import RUNNERS
+from .console import Console, silent
+from .hooks import ChannelsLastHook, ProgressHook, hook_type
+from .hooks.channels_last import to_channels_last
+
+
+@RUNNERS.register_module()
+class Runner(MMEngineRunner):
+    """Sends MMEngine's messages to the log file, and to the console only warnings, which leaves it to `ProgressHook`.
+
+    The work dir's copy of the config is written by `write_config` alone, once a run has proven to work.
+    """
+
+    printed: _Printed | None = None
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        for i, handler in enumerate(logger.handlers):
+            if type(handler) is logging.StreamHandler:
+                logger.handlers[i] = Console(handler)
+        return logger
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        if self.distributed and ChannelsLastHook in map(hook_type, self.cfg.get('custom_hooks') or ()):
+            to_channels_last(model)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def train(self) -> nn.Module:
+        with self._terminal():
+            return super().train()
+
+    def test(self) -> dict[str, float]:
+        with self._terminal():
+            return super().test()
+
+    @contextlib.contextmanager
+    def _terminal(self) -> Iterator[None]:
+        """Leave the terminal as it was, whatever happens."""
+        try:
+            yield
+        finally:
+            for hook in self.hooks:
+                if isinstance(hook, ProgressHook):
+                    hook.close()
+
+    def _maybe_compile(self, target: str) -> None:
+        """MMEngine compiles whole steps, with the data and the optimizer in them; here it is the network's units."""
+        options = self.cfg.get('compile')
+        if options and target == 'train_step':
+            model = self.model.module if is_model_wrapper(self.model) else self.model
+            compile_units(model, self.train_dataloader.batch_size, {} if options is True else options)
+
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        built = super().build_evaluator(evaluator)
+        built.evaluate = silent(built.evaluate)
+        return built
+
+    load_checkpoint = silent(MMEngineRunner.load_checkpoint)
+    build_train_loop = silent(MMEngineRunner.build_train_loop)
+    build_val_loop = silent(MMEngineRunner.build_val_loop)
+    build_test_loop = silent(MMEngineRunner.build_test_loop)
+    _init_model_weights = silent(MMEngineRunner._init_model_weights)
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """MMEngine's, which formats the config anew for each checkpoint: a fifth of a second without a step."""
+        cfg = self.cfg
+        self.printed = self.printed or _Printed(cfg)
+        self.cfg = self.printed
+        try:
+            super().save_checkpoint(*args, **kwargs)
+        finally:
+            self.cfg = cfg
+
+    def dump_config(self) -> None:
+        """MMEngine calls this before anything is checked."""
+
+    def write_config(self) -> None:
+        """Write the config into the work dir."""
+        super().dump_config()
+
+
+class _Printed:
+    """A config whose text is there."""
+
+    def __init__(self, cfg: Config) -> None:
+        self.cfg, self.pretty_text = cfg, cfg.pretty_text
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.cfg, name)

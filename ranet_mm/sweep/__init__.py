@@ -1,1 +1,0 @@
-"""Grids of training runs: described as data (`grid`, `cost`), run and resumed (`pool`), shown (`board`)."""

@@ -1,0 +1,139 @@
+"""What a checkpoint, or a config, says of its model."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..arch import ARCHS, ArchCfg, nearest, resolve_arch
+from . import fit, keys
+from .read import ABOUT
+
+BYTE = 255
+
+
+def of_checkpoint(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What the checkpoint says of its model, in the layout of timm's `config.json`.
+
+    Returns:
+        `architecture` (None where it is not said), `model_args` and `pretrained_cfg`.
+    """
+    meta = checkpoint.get('meta') or {}
+    if meta.get(ABOUT):
+        return meta[ABOUT]
+    state = keys.plain(state)
+    architecture, model_args, pretrained_cfg = checkpoint.get('arch'), {}, {}
+    if isinstance(meta.get('cfg'), str):
+        architecture, model_args, pretrained_cfg = of_settings(plain_settings(meta['cfg'])).values()
+    labels = (meta.get('dataset_meta') or {}).get('classes')
+    if labels:
+        pretrained_cfg['label_names'] = list(labels)
+    if f'{keys.CLASSIFIER}.bias' in state:
+        pretrained_cfg['num_classes'] = len(state[f'{keys.CLASSIFIER}.bias'])
+    if keys.FIRST_CONV in state and state[keys.FIRST_CONV].shape[1] != 3:
+        model_args['in_chans'] = state[keys.FIRST_CONV].shape[1]
+    return dict(architecture=architecture, model_args=model_args, pretrained_cfg=pretrained_cfg)
+
+
+def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config says of its model, in the layout of `of_checkpoint`."""
+    architecture, model_args = _variant(backbone_of(settings))
+    return dict(architecture=architecture, model_args=model_args, pretrained_cfg=_normalization(settings))
+
+
+def plain_settings(text: str) -> dict[str, Any]:
+    """Model and preprocessing in the text of a config, where they are plain data; nothing of it is run."""
+    try:
+        lines = ast.parse(text).body
+    except SyntaxError:
+        return {}
+    values = {ast.unparse(line.targets[0]): line.value for line in lines if isinstance(line, ast.Assign)}
+    return {name: _plain(values[name]) for name in ('model', 'data_preprocessor') if name in values}
+
+
+def _plain(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+        return {k.arg: _plain(k.value) for k in node.keywords}
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_plain(entry) for entry in node.elts]
+    try:
+        return ast.literal_eval(node)
+    except ValueError:  # a call
+        return None
+
+
+def backbone_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The backbone's part of a config, inside whatever wraps the model."""
+    model = settings.get('model') or {}
+    while 'module' in model:
+        model = model['module']
+    return model.get('backbone') or {}
+
+
+def _variant(backbone: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """Name and changed options of an OpenMMLab model's backbone."""
+    if not str(backbone.get('type')).endswith('ResidualAttentionNet'):
+        return None, {}
+    own = {f.name for f in fields(ArchCfg)}
+    named = backbone.get('arch', 'attention56')
+    arch = resolve_arch(named, **{k: v for k, v in backbone.items() if k in own})
+    return nearest(arch, [named] if named in tuple(ARCHS) else ARCHS)
+
+
+def _normalization(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Mean and standard deviation on timm's scale, where 1 is white."""
+    model = settings.get('model') or {}
+    preprocessor = model.get('data_preprocessor') or settings.get('data_preprocessor') or {}
+    return {k: [v / BYTE for v in preprocessor[k]] for k in ('mean', 'std') if preprocessor.get(k)}
+
+
+def tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with tuples in place of lists, which JSON made of them."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """Type and options of a config's backbone."""
+    backbone = backbone_of(settings)
+    options = ', '.join(f'{k}={v!r}' for k, v in backbone.items() if k not in ('type', 'init_cfg'))
+    return f'{backbone.get("type", "unknown")}({options})'
+
+
+def architecture(checkpoint: Mapping[str, Any]) -> str:
+    """Architecture that a checkpoint's own config names, or else what its weights tell."""
+    text = (checkpoint.get('meta') or {}).get('cfg')
+    settings = plain_settings(text) if isinstance(text, str) else {}
+    if backbone_of(settings):
+        return describe(settings)
+    weights = {key: value for key, value in checkpoint['state_dict'].items() if isinstance(value, Tensor)}
+    count = sum(v.numel() for v in weights.values())
+    modules = fit.attention_modules(weights)
+    of = f'with {modules} attention modules in its stages' if modules else 'of unknown architecture'
+    return f'{of}: {count:,} values, the first of them {next(iter(weights), None)!r}'
+
+
+def build(description: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
+    """The timm model with its weights, in evaluation mode.
+
+    Raises:
+        ValueError: The model is unknown, or the weights are another's.
+    """
+    import timm
+
+    if description['architecture'] not in ARCHS:
+        raise ValueError(
+            f'model {description["architecture"]!r} of the checkpoint is not known: name one of {", ".join(ARCHS)}'
+        )
+    cfg = description['pretrained_cfg']
+    model = timm.create_model(
+        description['architecture'],
+        num_classes=cfg.get('num_classes', 0),
+        pretrained_cfg_overlay=tuples(cfg),
+        **description['model_args'],
+    )
+    model.load_state_dict(fit.fitting(state, model))
+    return model.eval()
