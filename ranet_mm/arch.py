@@ -4,10 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .compat import COMPAT
 from .layers import ATTENTION, LEARNING, UNITS, UPSAMPLE
+
+
+class StageCfg(NamedTuple):
+    """One stage: a unit that changes the shape, then attention modules, then further units.
+
+    Attributes:
+        unit: Kind of its units, a key of `layers.UNITS`.
+        chs: Output channels.
+        stride: Stride of the unit that opens it.
+        modules: Attention modules.
+        pools: Max poolings inside their masks.
+        units: Residual units after the first one.
+    """
+
+    unit: str
+    chs: int
+    stride: int
+    modules: int
+    pools: int
+    units: int
 
 
 @dataclass(frozen=True)
@@ -101,6 +121,13 @@ class ArchCfg:
         """Kind of the units of a stage."""
         return self.unit if isinstance(self.unit, str) else self.unit[stage]
 
+    def stages(self) -> list[StageCfg]:
+        """The attention stages, and the post stage where there is one."""
+        rows = [*zip(self.widths, self.strides, self.modules, self.mask_pools, [0] * len(self.modules), strict=True)]
+        if self.post_units:
+            rows.append((self.post_width, self.post_stride, 0, 0, self.post_units - 1))
+        return [StageCfg(self.stage_unit(n), self.channels(width), *rest) for n, (width, *rest) in enumerate(rows)]
+
     @property
     def depth(self) -> int:
         """Weighted layers along the trunk, the number in the network's name (paper section 4.1).
@@ -117,9 +144,9 @@ class ArchCfg:
         side, total = -(-self.img_size // self.stem_stride), self.stem_stride
         if self.stem_pool:
             side, total = max(1, side // 2), total * 2
-        for stride in (*self.strides, *[self.post_stride] * bool(self.post_units)):
-            if total * stride <= output_stride:
-                side, total = -(-side // stride), total * stride
+        for stage in self.stages():
+            if total * stage.stride <= output_stride:
+                side, total = -(-side // stage.stride), total * stage.stride
         return side
 
     def channels(self, base: int) -> int:

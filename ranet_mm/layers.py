@@ -69,7 +69,7 @@ class Unit(nn.Module):
     """Base of all residual units: a residual path plus the input, or a projection of it.
 
     Subclasses build the residual path in `build`, the shortcut of a unit that projects in `projection`, and
-    say in `forward` what each of them reads.
+    say in `forward` what each of them reads. Both take the builders `norm` and `act` of the two layers below.
 
     Args:
         in_chs: Channels of the input.
@@ -97,18 +97,15 @@ class Unit(nn.Module):
     ) -> None:
         super().__init__()
         chs = chs or in_chs
-        self.norm_layer, self.act_layer = norm_layer, act_layer
-        self.build(in_chs, chs, stride, dilation)
+        self.build(in_chs, chs, stride, dilation, norm_layer, act_layer)
         project = project or stride != 1 or in_chs != chs
-        self.shortcut = self.projection(in_chs, chs, stride) if project else None
-        del self.norm_layer, self.act_layer  # builders may be lambdas, which do not pickle
-        self.act = act_layer()
+        self.shortcut = self.projection(in_chs, chs, stride, norm_layer, act_layer) if project else None
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def build(self, in_chs: int, chs: int, stride: int, dilation: int) -> None:
+    def build(self, in_chs: int, chs: int, stride: int, dilation: int, norm: NormLayer, act: ActLayer) -> None:
         raise NotImplementedError
 
-    def projection(self, in_chs: int, chs: int, stride: int) -> nn.Module:
+    def projection(self, in_chs: int, chs: int, stride: int, norm: NormLayer, act: ActLayer) -> nn.Module:
         raise NotImplementedError
 
     def zero_init(self) -> None:
@@ -125,27 +122,27 @@ class ResidualUnit(Unit):
 
     preact = True
 
-    def build(self, in_chs: int, chs: int, stride: int, dilation: int) -> None:
+    def build(self, in_chs: int, chs: int, stride: int, dilation: int, norm: NormLayer, act: ActLayer) -> None:
         mid = chs // 4
-        self.norm1 = self.norm_layer(in_chs)
+        self.norm1, self.act1 = norm(in_chs), act()
         self.conv1 = conv(in_chs, mid, 1)
-        self.norm2 = self.norm_layer(mid)
+        self.norm2, self.act2 = norm(mid), act()
         self.conv2 = conv(mid, mid, 3, stride, dilation)
-        self.norm3 = self.norm_layer(mid)
+        self.norm3, self.act3 = norm(mid), act()
         self.conv3 = conv(mid, chs, 1)
 
-    def projection(self, in_chs: int, chs: int, stride: int) -> nn.Module:
+    def projection(self, in_chs: int, chs: int, stride: int, norm: NormLayer, act: ActLayer) -> nn.Module:
         return conv(in_chs, chs, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        a = self.act(self.norm1(x))
+        a = self.act1(self.norm1(x))
         identity = x if self.shortcut is None else self.shortcut(a)
         return identity + self.drop_path(self.residual(a))
 
     def residual(self, a: Tensor) -> Tensor:
         y = self.conv1(a)
-        y = self.conv2(self.act(self.norm2(y)))
-        return self.conv3(self.act(self.norm3(y)))
+        y = self.conv2(self.act2(self.norm2(y)))
+        return self.conv3(self.act3(self.norm3(y)))
 
     def zero_init(self) -> None:
         nn.init.zeros_(self.conv3.weight)  # a zero scale before the last ReLU would never get a gradient
@@ -154,25 +151,25 @@ class ResidualUnit(Unit):
 class ResidualUnitType2(ResidualUnit):
     """The report's unit type 2: a shortcut convolution has a norm and an activation of its own."""
 
-    def projection(self, in_chs: int, chs: int, stride: int) -> nn.Module:
-        return nn.Sequential(self.norm_layer(in_chs), self.act_layer(), conv(in_chs, chs, 1, stride))
+    def projection(self, in_chs: int, chs: int, stride: int, norm: NormLayer, act: ActLayer) -> nn.Module:
+        return nn.Sequential(norm(in_chs), act(), conv(in_chs, chs, 1, stride))
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.shortcut is None else self.shortcut(x)
-        return identity + self.drop_path(self.residual(self.act(self.norm1(x))))
+        return identity + self.drop_path(self.residual(self.act1(self.norm1(x))))
 
 
 class PostActUnit(Unit):
-    """Base of units that activate after the sum; their projection has a norm."""
+    """Base of units that activate after the sum, by `act3`; their projection has a norm."""
 
     preact = False
 
-    def projection(self, in_chs: int, chs: int, stride: int) -> nn.Module:
-        return nn.Sequential(conv(in_chs, chs, 1, stride), self.norm_layer(chs))
+    def projection(self, in_chs: int, chs: int, stride: int, norm: NormLayer, act: ActLayer) -> nn.Module:
+        return nn.Sequential(conv(in_chs, chs, 1, stride), norm(chs))
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.shortcut is None else self.shortcut(x)
-        return self.act(identity + self.drop_path(self.residual(x)))
+        return self.act3(identity + self.drop_path(self.residual(x)))
 
     def zero_init(self) -> None:
         nn.init.zeros_(self.norm3.weight)
@@ -183,22 +180,22 @@ class ResNeXtUnit(PostActUnit):
 
     groups = 32
 
-    def build(self, in_chs: int, chs: int, stride: int, dilation: int) -> None:
+    def build(self, in_chs: int, chs: int, stride: int, dilation: int, norm: NormLayer, act: ActLayer) -> None:
         mid = chs // 2
         if mid % self.groups:
             raise ValueError(
                 f'{chs} channels are not allowed in a ResNeXt unit: they must be a multiple of {2 * self.groups}'
             )
         self.conv1 = conv(in_chs, mid, 1)
-        self.norm1 = self.norm_layer(mid)
+        self.norm1, self.act1 = norm(mid), act()
         self.conv2 = conv(mid, mid, 3, stride, dilation, self.groups)
-        self.norm2 = self.norm_layer(mid)
+        self.norm2, self.act2 = norm(mid), act()
         self.conv3 = conv(mid, chs, 1)
-        self.norm3 = self.norm_layer(chs)
+        self.norm3, self.act3 = norm(chs), act()
 
     def residual(self, x: Tensor) -> Tensor:
-        y = self.act(self.norm1(self.conv1(x)))
-        y = self.act(self.norm2(self.conv2(y)))
+        y = self.act1(self.norm1(self.conv1(x)))
+        y = self.act2(self.norm2(self.conv2(y)))
         return self.norm3(self.conv3(y))
 
 
@@ -211,7 +208,7 @@ class InceptionUnit(PostActUnit):
 
     branches: tuple[tuple[tuple[int, int], ...], ...]
 
-    def build(self, in_chs: int, chs: int, stride: int, dilation: int) -> None:
+    def build(self, in_chs: int, chs: int, stride: int, dilation: int, norm: NormLayer, act: ActLayer) -> None:
         mid = chs // 8
         self.paths = nn.ModuleList()
         for kernels in self.branches:
@@ -219,10 +216,10 @@ class InceptionUnit(PostActUnit):
             for i, kernel in enumerate(((1, 1), *kernels)):
                 last = i == len(kernels)
                 path.append(conv(mid if i else in_chs, mid, kernel, stride if last else 1, dilation))
-                path.extend([self.norm_layer(mid), self.act_layer()])
+                path.extend([norm(mid), act()])
             self.paths.append(path)
         self.conv3 = conv(mid * len(self.branches), chs, 1)
-        self.norm3 = self.norm_layer(chs)
+        self.norm3, self.act3 = norm(chs), act()
 
     def residual(self, x: Tensor) -> Tensor:
         return self.norm3(self.conv3(torch.cat([path(x) for path in self.paths], 1)))
@@ -379,20 +376,19 @@ class SoftMaskBranch(nn.Module):
     ) -> None:
         super().__init__()
         self.hourglass = hourglass
-        self.norm1 = norm_layer(chs) if preact else None
+        self.norm1, self.act1 = (norm_layer(chs), act_layer()) if preact else (None, None)
         self.conv1 = conv(chs, chs, 1)
-        self.norm2 = norm_layer(chs)
+        self.norm2, self.act2 = norm_layer(chs), act_layer()
         self.conv2 = conv(chs, chs, 1)
-        self.act = act_layer()
         self.attention = attention
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.hourglass(x))
 
     def head(self, h: Tensor) -> Tensor:
-        if self.norm1 is not None:
-            h = self.act(self.norm1(h))
-        h = self.conv2(self.act(self.norm2(self.conv1(h))))
+        if self.norm1 is not None and self.act1 is not None:
+            h = self.act1(self.norm1(h))
+        h = self.conv2(self.act2(self.norm2(self.conv1(h))))
         return self.attention(h)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .arch import ArchCfg, resolve_arch
+from .arch import ArchCfg, StageCfg, resolve_arch
 from .compat import COMPAT
 from .layers import (
     ATTENTION,
@@ -73,34 +73,50 @@ class RANetFeatures(nn.Module):
         self.in_chans, self.output_stride = in_chans, output_stride
         self.min_size = MIN_SIZE
         self.grad_checkpointing = False
-        build = _StageBuilder(cfg, output_stride, dilations, norm_layer, act_layer, drop_path_rate)
-        self.stem = build.stem(in_chans)
-        self.stages = build.stages()
-        self.feature_info = build.feature_info
-        self.num_features = build.chs
-        self.norm = norm_layer(self.num_features) if build.preact else nn.Identity()
-        self.act = act_layer() if build.preact else nn.Identity()
+        layers = dict(norm_layer=norm_layer, act_layer=act_layer)
+        self.stem, self.stages, self.feature_info = build(
+            cfg, in_chans, layers, strides(cfg, output_stride, dilations), drop_path_rate
+        )
+        self.num_features = self.feature_info[-1]['num_chs']
+        preact = UNITS[cfg.stages()[-1].unit].preact
+        self.norm = norm_layer(self.num_features) if preact else nn.Identity()
+        self.act = act_layer() if preact else nn.Identity()
         init_weights(self, zero_init_last)
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """(N, in_chans, H, W) -> the raw output of each stage."""
-        return self._forward_parts(x)[1:]
+        return self.forward_maps(x, list(range(1, 1 + len(self.stages))), len(self.stages))[1]
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_features, H / stride, W / stride), normalized and activated."""
-        return self.act(self.norm(self._forward_parts(x)[-1]))
+        x, _ = self.forward_maps(x, [], len(self.stages))
+        return self.act(self.norm(x))
 
-    def _forward_parts(self, x: Tensor) -> list[Tensor]:
-        """The outputs of the stem and of each stage."""
-        x = self.stem(self._checked(x))
-        outs = [x]
-        for stage in self.stages:
-            if self.grad_checkpointing and not torch.jit.is_scripting():
-                x = checkpoint(stage, x, use_reentrant=False)
-            else:
-                x = stage(x)
-            outs.append(x)
-        return outs
+    def forward_maps(self, x: Tensor, wanted: list[int], stages: int) -> tuple[Tensor, list[Tensor]]:
+        """Run the stem and the first stages.
+
+        Args:
+            x: Images, (N, in_chans, H, W).
+            wanted: Places in `feature_info`, where 0 is the stem's activation.
+            stages: How many to run.
+
+        Returns:
+            The raw output of the last stage that ran, and the maps that are wanted, in the network's order.
+        """
+        x, maps = self._checked(x), []
+        for layer, module in enumerate(self.stem):
+            x = module(x)
+            if layer == 2 and 0 in wanted:
+                maps.append(x)
+        for number, stage in enumerate(self.stages):
+            if number < stages:
+                if self.grad_checkpointing and not torch.jit.is_scripting():
+                    x = checkpoint(stage, x, use_reentrant=False)
+                else:
+                    x = stage(x)
+                if number + 1 in wanted:
+                    maps.append(x)
+        return x, maps
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_features(x)
@@ -126,94 +142,82 @@ class RANetFeatures(nn.Module):
             )
 
 
-class _StageBuilder:
-    """Builds stem and stages in order and keeps count of channels, stride, dilation and drop rate."""
+def build(
+    cfg: ArchCfg,
+    in_chans: int,
+    layers: Mapping[str, Callable[..., nn.Module]],
+    geometry: Sequence[tuple[int, int]],
+    drop_path_rate: float,
+) -> tuple[nn.Sequential, nn.Sequential, list[dict[str, Any]]]:
+    """Stem, stages, and what `feature_info` says of their outputs.
 
-    def __init__(
-        self,
-        cfg: ArchCfg,
-        output_stride: int,
-        dilations: Sequence[int] | None,
-        norm_layer: NormLayer,
-        act_layer: ActLayer,
-        drop_path_rate: float,
-    ) -> None:
-        if output_stride not in (8, 16, 32):
-            raise ValueError(f'output_stride={output_stride!r} is not allowed: it must be 8, 16 or 32')
-        if dilations is not None:
-            _check_dilations(dilations, len(cfg.modules) + bool(cfg.post_units), output_stride)
-        self.cfg, self.output_stride, self.drop_path_rate = cfg, output_stride, drop_path_rate
-        self.dilations = dilations
-        self.layers, self.parts = dict(norm_layer=norm_layer, act_layer=act_layer), COMPAT[cfg.compat]
-        self.chs, self.stride, self.dilation, self.blocks = 0, 1, 1, 0
-        self.total_blocks = sum(cfg.modules) + len(cfg.modules) + cfg.post_units
-        self.feature_info: list[dict[str, Any]] = []
-
-    def stem(self, in_chans: int) -> nn.Sequential:
-        cfg = self.cfg
-        self.chs, self.stride = cfg.channels(cfg.stem_width), cfg.stem_stride
-        stem = OrderedDict(
-            conv=conv(in_chans, self.chs, cfg.stem_kernel, cfg.stem_stride),
-            norm=self.layers['norm_layer'](self.chs),
-            act=self.layers['act_layer'](),
+    Args:
+        cfg: The network.
+        in_chans: Channels of the input image.
+        layers: `norm_layer` and `act_layer`.
+        geometry: Stride and dilation of each stage.
+        drop_path_rate: Of the last unit or module.
+    """
+    parts, chs, reduction = COMPAT[cfg.compat], cfg.channels(cfg.stem_width), cfg.stem_stride
+    stem = nn.Sequential(
+        OrderedDict(
+            conv=conv(in_chans, chs, cfg.stem_kernel, cfg.stem_stride),
+            norm=layers['norm_layer'](chs),
+            act=layers['act_layer'](),
         )
-        self._record('stem.act')
-        if cfg.stem_pool:
-            stem['pool'] = self.parts.pool()
-            self.stride *= 2
-        return nn.Sequential(stem)
+    )
+    info = [dict(num_chs=chs, reduction=reduction, module='stem.act')]
+    if cfg.stem_pool:
+        stem.add_module('pool', parts.pool())
+        reduction *= 2
+    blocks_in_all = sum(1 + stage.modules + stage.units for stage in cfg.stages())
+    rates = (drop_path_rate * block / max(1, blocks_in_all - 1) for block in range(blocks_in_all))
+    stages, before = nn.Sequential(), 1
+    for stage, (stride, dilation) in zip(cfg.stages(), geometry, strict=True):
+        unit = partial(UNITS[stage.unit], dilation=dilation, project=cfg.always_project, **layers)
+        opening = unit(chs, stage.chs, stride, dilation=before, drop_path=next(rates))
+        chs, reduction, before = stage.chs, reduction * stride, dilation
+        modules = [attention(cfg, stage, unit, next(rates), layers) for _ in range(stage.modules)]
+        plain = [unit(chs, drop_path=next(rates)) for _ in range(stage.units)]
+        info.append(dict(num_chs=chs, reduction=reduction, module=f'stages.{len(stages)}'))
+        stages.append(nn.Sequential(opening, *modules, *plain))
+    return stem, stages, info
 
-    def stages(self) -> nn.Sequential:
-        cfg, stages = self.cfg, nn.Sequential()
-        for width, stride, count, pools in zip(cfg.widths, cfg.strides, cfg.modules, cfg.mask_pools, strict=True):
-            kind = UNITS[cfg.stage_unit(len(stages))]
-            blocks = [self._opening_unit(kind, cfg.channels(width), stride)]
-            blocks += [self._attention(kind, pools) for _ in range(count)]
-            self._add(stages, blocks)
-        if cfg.post_units:
-            kind = UNITS[cfg.stage_unit(len(stages))]
-            blocks = [self._opening_unit(kind, cfg.channels(cfg.post_width), cfg.post_stride)]
-            blocks += [self._unit(kind, self._next_drop_path())(self.chs) for _ in range(cfg.post_units - 1)]
-            self._add(stages, blocks)
-        self.preact = kind.preact
-        return stages
 
-    def _opening_unit(self, kind: type[Unit], chs: int, stride: int) -> Unit:
-        before = self.dilation
-        if self.dilations is not None:
-            self.dilation = self.dilations[len(self.feature_info) - 1]
-        elif self.stride * stride > self.output_stride:
-            self.dilation, stride = self.dilation * stride, 1
-        unit = self._unit(kind, self._next_drop_path())(self.chs, chs, stride, dilation=before)
-        self.chs, self.stride = chs, self.stride * stride
-        return unit
+def attention(
+    cfg: ArchCfg,
+    stage: StageCfg,
+    unit: Callable[..., Unit],
+    drop_path: float,
+    layers: Mapping[str, Callable[..., nn.Module]],
+) -> nn.Module:
+    """One attention module of a stage; units of its mask are never dropped."""
+    parts, chs = COMPAT[cfg.compat], stage.chs
+    if cfg.mask == 'local':
+        body = units(unit, chs, 3)
+    else:
+        body = parts.hourglass(unit, chs, stage.pools, cfg.r, UPSAMPLE[cfg.upsample])
+    mask = parts.mask(body, chs, UNITS[stage.unit].preact, ATTENTION[cfg.attention], **layers)
+    return parts.module(partial(unit, drop_path=drop_path), chs, mask, cfg.p, cfg.t, LEARNING[cfg.learning])
 
-    def _attention(self, kind: type[Unit], pools: int) -> nn.Module:
-        cfg, plain = self.cfg, self._unit(kind, 0.0)
-        if cfg.mask == 'local':
-            body = units(plain, self.chs, 3)
-        else:
-            body = self.parts.hourglass(plain, self.chs, pools, cfg.r, UPSAMPLE[cfg.upsample])
-        mask = self.parts.mask(body, self.chs, kind.preact, ATTENTION[cfg.attention], **self.layers)
-        unit = self._unit(kind, self._next_drop_path())
-        return self.parts.module(unit, self.chs, mask, cfg.p, cfg.t, LEARNING[cfg.learning])
 
-    def _unit(self, kind: type[Unit], drop_path: float) -> partial[Unit]:
-        return partial(
-            kind, dilation=self.dilation, project=self.cfg.always_project, drop_path=drop_path, **self.layers
-        )
+def strides(cfg: ArchCfg, output_stride: int, dilations: Sequence[int] | None) -> list[tuple[int, int]]:
+    """Stride and dilation of each stage.
 
-    def _next_drop_path(self) -> float:
-        rate = self.drop_path_rate * self.blocks / max(1, self.total_blocks - 1)
-        self.blocks += 1
-        return rate
-
-    def _add(self, stages: nn.Sequential, blocks: list[nn.Module]) -> None:
-        self._record(f'stages.{len(stages)}')
-        stages.append(nn.Sequential(*blocks))
-
-    def _record(self, module: str) -> None:
-        self.feature_info.append(dict(num_chs=self.chs, reduction=self.stride, module=module))
+    Raises:
+        ValueError: `output_stride` or `dilations` is not allowed.
+    """
+    if output_stride not in (8, 16, 32):
+        raise ValueError(f'output_stride={output_stride!r} is not allowed: it must be 8, 16 or 32')
+    if dilations is not None:
+        _check_dilations(dilations, len(cfg.stages()), output_stride)
+        return [(stage.stride, dilation) for stage, dilation in zip(cfg.stages(), dilations, strict=True)]
+    found, reduction, dilation = [], cfg.stem_stride * (2 if cfg.stem_pool else 1), 1
+    for stage in cfg.stages():
+        fits = reduction * stage.stride <= output_stride
+        reduction, dilation = (reduction * stage.stride, dilation) if fits else (reduction, dilation * stage.stride)
+        found.append((stage.stride if fits else 1, dilation))
+    return found
 
 
 def _check_dilations(dilations: Sequence[int], stages: int, output_stride: int) -> None:

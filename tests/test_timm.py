@@ -5,10 +5,10 @@ import inspect
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 
 timm = pytest.importorskip('timm', reason='timm is not installed: pip install timm')
@@ -582,7 +582,7 @@ def test_fine_tuning_example_learns_the_digits():
 
 
 def example_of_fine_tuning():
-    text = (Path(plug.__file__).parents[1] / 'docs' / 'timm.md').read_text(encoding='utf-8')
+    text = (ROOT / 'docs/timm.md').read_text(encoding='utf-8')
     return text.split('<!-- run by tests/test_timm.py -->\n```python\n')[1].split('```')[0]
 
 

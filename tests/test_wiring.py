@@ -202,7 +202,7 @@ def trunk_added(monkeypatch):
 
 def activated_identity(monkeypatch):
     def forward(self, x):
-        a = self.act(self.norm1(x))
+        a = self.act1(self.norm1(x))
         return (a if self.shortcut is None else self.shortcut(a)) + self.residual(a)
 
     monkeypatch.setattr(layers.ResidualUnit, 'forward', forward)
@@ -210,7 +210,7 @@ def activated_identity(monkeypatch):
 
 def raw_projection(monkeypatch):
     def forward(self, x):
-        return (x if self.shortcut is None else self.shortcut(x)) + self.residual(self.act(self.norm1(x)))
+        return (x if self.shortcut is None else self.shortcut(x)) + self.residual(self.act1(self.norm1(x)))
 
     monkeypatch.setattr(layers.ResidualUnit, 'forward', forward)
 

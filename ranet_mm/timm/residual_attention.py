@@ -4,7 +4,7 @@ timm lists the models under this module's name: `timm.list_models(module='residu
 Annotations are not postponed here: TorchScript cannot read postponed ones in a network that torch.fx has traced.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,6 @@ from timm.models import (
 )
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from .. import weights
 from ..arch import ARCHS, ArchCfg
@@ -234,26 +233,14 @@ class RANet(RANetFeatures):
         if output_fmt != 'NCHW':
             raise ValueError(f'output_fmt={output_fmt!r} is not allowed: it must be NCHW')
         taken, last = feature_take_indices(len(self.feature_info), indices)
-        names = [info['module'] for info in self.feature_info]
-        wanted, x, maps = {names[i] for i in taken}, self._checked(x), []
-        for name, module in self._steps():
-            recompute = self.grad_checkpointing and name.startswith('stages')
-            x = checkpoint(module, x, use_reentrant=False) if recompute else module(x)
-            if name in wanted:
-                maps.append(x)
-            if stop_early and name == names[last]:
-                break
-        if name == names[-1]:
+        x, maps = self.forward_maps(x, taken, last if stop_early else len(self.stages))
+        if stop_early:
+            x = maps[-1]
+        if last == len(self.feature_info) - 1 or not stop_early:
             x = self.act(self.norm(x))
-            if norm and name in wanted:
-                maps[-1] = x
+        if norm and last == len(self.feature_info) - 1:
+            maps[-1] = x
         return maps if intermediates_only else (x, maps)
-
-    def _steps(self) -> Iterator[tuple[str, nn.Module]]:
-        """Layers of the stem, then the stages, under the names that `feature_info` uses."""
-        for part in ('stem', 'stages'):
-            for name, module in getattr(self, part).named_children():
-                yield f'{part}.{name}', module
 
     @torch.jit.ignore
     def prune_intermediate_layers(

@@ -62,8 +62,14 @@ def _plain(node: ast.expr) -> Any:
         return [_plain(entry) for entry in node.elts]
     try:
         return ast.literal_eval(node)
-    except ValueError:  # a call
-        return None
+    except ValueError:  # a call, of which no more than its text is kept
+        return _Text(ast.unparse(node))
+
+
+class _Text(str):
+    """A value that is no plain data, as it is written."""
+
+    __repr__ = str.__str__
 
 
 def backbone_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:

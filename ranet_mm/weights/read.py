@@ -148,7 +148,7 @@ def _safetensors(file: Path, map_location: Any) -> dict[str, Any]:
             said = (opened.metadata() or {}).get(ABOUT)
     except SafetensorError as error:
         raise ValueError(str(error)) from error
-    return dict(state_dict=state, meta={ABOUT: said and json.loads(said)})
+    return dict(state_dict=state, **(dict(meta={ABOUT: json.loads(said)}) if said else {}))
 
 
 def _reason(error: Exception) -> str:

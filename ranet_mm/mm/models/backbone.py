@@ -79,7 +79,7 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         self.init_cfg, self.zero_init_last = init_cfg, zero_init_last
         self.last_stage = len(self.stages) - 1
         self.out_indices = _checked_indices(out_indices, len(self.stages))
-        self._set_out_norm(out_norm, _norm_layer(norm_cfg))
+        self._set_out_norm(out_norm, _norm_layer(norm_cfg), _act_layer(act_cfg))
         if not -1 <= frozen_stages <= len(self.stages):
             raise ValueError(
                 f'frozen_stages={frozen_stages!r} is not allowed: it must be from -1 to {len(self.stages)}'
@@ -89,21 +89,24 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         self.grad_checkpointing = with_cp
         self._freeze()
 
-    def _set_out_norm(self, out_norm: str, norm_layer: NormLayer) -> None:
+    def _set_out_norm(self, out_norm: str, norm_layer: NormLayer, act_layer: ActLayer) -> None:
         if out_norm not in OUT_NORMS:
             raise ValueError(f'out_norm={out_norm!r} is not allowed: it must be one of {", ".join(OUT_NORMS)}')
         self.out_norm = out_norm
         for stage in sorted({*self.out_indices} - {self.last_stage}) if out_norm == 'own' else ():
             if self._preact(stage):
                 self.add_module(f'norm{stage}', norm_layer(self.feature_info[stage + 1]['num_chs']))
+                self.add_module(f'act{stage}', act_layer())
 
     def _preact(self, stage: int) -> bool:
         return UNITS[self.arch.stage_unit(stage)].preact
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, in_channels, H, W) -> one map for each of `out_indices`."""
-        maps = self.forward_stages(x)
-        return tuple(self._out(stage, maps[stage]) for stage in self.out_indices)
+        wanted = sorted({*self.out_indices})
+        _, maps = self.forward_maps(x, [stage + 1 for stage in wanted], wanted[-1] + 1)
+        out = {stage: self._out(stage, x) for stage, x in zip(wanted, maps, strict=True)}
+        return tuple(out[stage] for stage in self.out_indices)
 
     def _out(self, stage: int, x: Tensor) -> Tensor:
         """The map of a stage as `out_norm` wants it."""
@@ -112,9 +115,9 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         if stage == self.last_stage:
             return self.act(self.norm(x))
         if self.out_norm == 'own':
-            return self.stages[stage][0].act(getattr(self, f'norm{stage}')(x)) if self._preact(stage) else x
+            return getattr(self, f'act{stage}')(getattr(self, f'norm{stage}')(x)) if self._preact(stage) else x
         reader = self.stages[stage + 1][0]
-        return reader.act(reader.norm1(x)) if self._preact(stage + 1) else x
+        return reader.act1(reader.norm1(x)) if self._preact(stage + 1) else x
 
     def init_weights(self) -> None:
         """Apply `init_cfg`; without one nothing changes."""
