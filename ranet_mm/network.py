@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from .arch import ArchCfg, StageCfg, resolve_arch
@@ -111,7 +113,7 @@ class RANetFeatures(nn.Module):
         for number, stage in enumerate(self.stages):
             if number < stages:
                 if self.grad_checkpointing and not torch.jit.is_scripting():
-                    x = checkpoint(stage, x, use_reentrant=False)
+                    x = recomputed(stage, x)
                 else:
                     x = stage(x)
                 if number + 1 in wanted:
@@ -140,6 +142,27 @@ class RANetFeatures(nn.Module):
                 f'input of {x.shape[-2]}x{x.shape[-1]} pixels is not allowed: '
                 f'each side must have {self.min_size} pixels or more'
             )
+
+
+def recomputed(stage: nn.Module, x: Tensor) -> Tensor:
+    """A stage whose activations are computed again in the backward pass, which leaves batch statistics alone."""
+    if torch.compiler.is_compiling():  # which knows no contexts here
+        return checkpoint(stage, x, use_reentrant=False)
+    return checkpoint(stage, x, use_reentrant=False, context_fn=lambda: (nullcontext(), statistics_kept(stage)))
+
+
+@contextmanager
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Normalize by the batch as in training, without adding it to the running statistics once more."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def build(

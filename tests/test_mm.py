@@ -129,14 +129,26 @@ def test_every_trained_parameter_gets_a_gradient(out_norm):
     assert missing == (['norm.weight', 'norm.bias'] if out_norm == 'none' else [])
 
 
+@pytest.mark.parametrize('out_norm', ['shared', 'own', 'none'])
+@pytest.mark.parametrize('indices', [(0,), (1, 0), (0, 1, 2), (2, 3)])
+def test_what_is_trainable_gets_a_gradient(indices, out_norm):
+    model = small(out_indices=indices, out_norm=out_norm).train()
+    ran = []
+    for number, stage in enumerate(model.stages):
+        stage.register_forward_hook(lambda *_, number=number: ran.append(number))
+    sum(m.square().sum() for m in model(image())).backward()
+    assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
+    assert ran == list(range(max(indices) + 1))
+    model.load_state_dict(small().state_dict(), strict=out_norm != 'own')  # keys are those of the whole network
+
+
 def test_checkpointing_changes_neither_outputs_nor_gradients():
     models = [small(with_cp=with_cp).train() for with_cp in (False, True)]
     for model in models:
         model(image())[0].square().sum().backward()
     for a, b in zip(*(m.parameters() for m in models), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
-    # The recomputation updates moving statistics once more, so they are left out.
-    assert torch.equal(*(m.train()(image())[0] for m in models))
+    assert torch.equal(*(m.eval()(image())[0] for m in models))
 
 
 class TestOptions:

@@ -124,16 +124,18 @@ def test_zero_init_last_reaches_every_unit():
     assert all(m.conv3.weight.abs().sum() == 0 for m in net.modules() if isinstance(m, ResidualUnit))
 
 
-def test_checkpointing_changes_no_gradient():
-    x = torch.randn(2, 3, 32, 32)
-    grads = []
-    for enabled in (False, True):
-        net = tiny()
-        net.grad_checkpointing = enabled
-        net(x).square().mean().backward()
-        grads.append([p.grad for p in net.parameters()])
-    for a, b in zip(*grads, strict=True):
-        torch.testing.assert_close(a, b)
+def test_checkpointing_changes_neither_gradients_nor_statistics():
+    nets = [tiny(), tiny()]
+    nets[1].grad_checkpointing = True
+    for net in nets:
+        for seed in range(3):
+            net(torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(seed))).square().mean().backward()
+    for a, b in zip(*(net.parameters() for net in nets), strict=True):
+        assert torch.equal(a.grad, b.grad)
+    buffers = [dict(net.named_buffers()) for net in nets]
+    assert all(torch.equal(value, buffers[1][name]) for name, value in buffers[0].items())
+    assert buffers[1]['stages.0.0.norm1.num_batches_tracked'] == 3
+    assert {m.momentum for m in nets[1].modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
 
 
 def test_in_chans():

@@ -164,11 +164,23 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         frozen = [self.stem, *self.stages][: self.frozen_stages + 1]
         if self.frozen_stages == len(self.stages):
             frozen.append(self.norm)
-        if self.out_norm == 'none':  # unused, and a parameter without a gradient stops distributed training
-            self.norm.requires_grad_(False)
+        for parameter in self._unused():  # one without a gradient stops distributed training
+            parameter.requires_grad_(False)
         for module in frozen:
             module.eval()
             module.requires_grad_(False)
+
+    def _unused(self) -> list[nn.Parameter]:
+        """Weights without influence on the maps: of stages behind the last map, but for the norm that it takes."""
+        last = max(self.out_indices)
+        read = last < self.last_stage and self.out_norm == 'shared' and self._preact(last + 1)
+        used = {*self.stages[last + 1][0].norm1.parameters()} if read else set()
+        modules = [*self.stages[last + 1 :], *([] if self.last_stage in self._normed() else [self.norm])]
+        return [p for module in modules for p in module.parameters() if p not in used]
+
+    def _normed(self) -> tuple[int, ...]:
+        """Stages whose maps are returned normalized."""
+        return () if self.out_norm == 'none' else self.out_indices
 
 
 def _split_strides(arch: str | Mapping[str, Any] | ArchCfg, options: dict[str, Any]) -> dict[str, Any]:
