@@ -225,7 +225,7 @@ def resolve_arch(arch: str | Mapping[str, Any] | ArchCfg, **overrides: Any) -> A
     Args:
         arch: A key of `ARCHS`; a mapping of `ArchCfg` fields, where `base` may name the variant that
             the others change; or an `ArchCfg`.
-        **overrides: Fields to change on top.
+        **overrides: Fields to change on top; `strides` may have an entry for the post stage too.
 
     Raises:
         ValueError: `arch` is not a known name, or a field has a value that is not allowed.
@@ -240,6 +240,7 @@ def resolve_arch(arch: str | Mapping[str, Any] | ArchCfg, **overrides: Any) -> A
         arch = ARCHS[arch]
     if not isinstance(arch, ArchCfg):
         raise TypeError(f'arch={arch!r} is not allowed: it must be a name, a mapping or an ArchCfg')
+    overrides = _split_strides(arch, overrides)
     if overrides.get('mask') == 'local':
         overrides.setdefault('mask_pools', (0,) * len(overrides.get('modules', arch.modules)))
     known = [f.name for f in fields(ArchCfg)]
@@ -247,6 +248,14 @@ def resolve_arch(arch: str | Mapping[str, Any] | ArchCfg, **overrides: Any) -> A
         if name not in known:
             raise TypeError(f'{name!r} is not an option of the network: allowed are {", ".join(known)}')
     return replace(arch, **{k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()})
+
+
+def _split_strides(arch: ArchCfg, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Fields in which `strides` has no entry for the post stage, as ResNet's has."""
+    strides, stages = overrides.get('strides') or (), len(overrides.get('modules') or arch.modules)
+    if 'post_stride' in overrides or len(strides) != stages + 1:
+        return overrides
+    return {**overrides, 'strides': strides[:-1], 'post_stride': strides[-1]}
 
 
 def changed_fields(cfg: ArchCfg, base: ArchCfg) -> dict[str, Any]:

@@ -11,6 +11,7 @@ MMEngine then reads local checkpoints by `weights.read`, and `ranet_mm://NAME` f
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -19,8 +20,9 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from .weights import index, verify
-from .weights.keys import of_classifier
-from .weights.read import read
+from .weights.description import network_of
+from .weights.keys import BACKBONE, of_classifier
+from .weights.read import ABOUT, read
 
 PACKAGE = Path(__file__).parent
 SCHEME = 'ranet_mm://'
@@ -99,7 +101,7 @@ def load_from_disk(filename: str, map_location: Any = None) -> dict[str, Any]:
     checkpoint = read(filename, map_location)
     if isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)  # MMEngine would run this text, and writes none itself
-    return checkpoint
+    return with_network(checkpoint)
 
 
 def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -114,8 +116,18 @@ def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]
         raise ValueError(f'checkpoint {filename!r} is not shipped: allowed are {", ".join(SCHEME + n for n in rows)}')
     verify(rows[name]['file'], rows[name]['sha256'])
     state = of_classifier(read(rows[name]['file'], map_location)['state_dict'])
-    labels = rows[name].get('label_names')
-    return dict(state_dict=state, meta=dict(dataset_meta=dict(classes=labels)) if labels else {})
+    meta = {ABOUT: dict(architecture=name.partition('.')[0], model_args=rows[name].get('model_args', {}))}
+    if labels := rows[name].get('label_names'):
+        meta['dataset_meta'] = dict(classes=labels)
+    return with_network(dict(state_dict=state, meta=meta))
+
+
+def with_network(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Hand what a checkpoint says of its network on with its weights, as PyTorch hands on the versions of layers."""
+    said = {ABOUT: network_of(checkpoint)}
+    checkpoint['state_dict'] = OrderedDict(checkpoint['state_dict'])
+    checkpoint['state_dict']._metadata = dict.fromkeys(('', BACKBONE[:-1]), said)
+    return checkpoint
 
 
 def root_folder() -> Path:

@@ -112,7 +112,7 @@ class RANetFeatures(nn.Module):
                 maps.append(x)
         for number, stage in enumerate(self.stages):
             if number < stages:
-                if self.grad_checkpointing and not torch.jit.is_scripting():
+                if self.grad_checkpointing and not torch.jit.is_scripting():  # noqa: SIM108 - not read by TorchScript so
                     x = recomputed(stage, x)
                 else:
                     x = stage(x)

@@ -133,8 +133,12 @@ def test_import_after_mmpretrain():
 @pytest.mark.slow
 def test_installed_package(tmp_path):
     """What a wheel holds is enough: no checkout, no network."""
-    ignored = shutil.ignore_patterns('.*', '__pycache__', 'build', 'dist', 'data', 'work_dirs', '*.egg-info')
-    source = shutil.copytree(ROOT, tmp_path / 'source', ignore=ignored)
+    source = tmp_path / 'source'
+    ignored = shutil.ignore_patterns('.*', '__pycache__')
+    for name in ('ranet_mm', 'configs', 'tools'):
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    for name in ('setup.py', 'pyproject.toml', 'ranet.py', 'README.md', 'LICENSE', 'model-index.yml'):
+        shutil.copy(ROOT / name, source)
     build = [sys.executable, 'setup.py', '--quiet', 'build_py', '--build-lib', str(tmp_path / 'installed')]
     subprocess.run(build, cwd=source, check=True, capture_output=True)
     code = """if True:

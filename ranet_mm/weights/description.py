@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -14,6 +14,16 @@ from . import fit, keys
 from .read import ABOUT
 
 BYTE = 255
+FIELDS = tuple(f.name for f in fields(ArchCfg))
+SHAPED = 'img_size', 'flatten'  # say nothing of what a layer computes
+GEOMETRY = 'output_stride', 'dilations'  # which dense prediction changes without harm
+# What a network is built with besides, where nothing is said.
+PLAIN = dict(output_stride=32, dilations=None, norm_layer='batchnorm2d', act_layer='relu')
+NAMES = dict(
+    bn='batchnorm2d', bn2d='batchnorm2d', batchnorm='batchnorm2d', syncbn='batchnorm2d', syncbatchnorm='batchnorm2d',
+    mmsyncbn='batchnorm2d', swish='silu', leakyrelu='leaky_relu', hswish='hard_swish', hardswish='hard_swish',
+    hsigmoid='hard_sigmoid', hardsigmoid='hard_sigmoid',
+)  # fmt: skip
 
 
 def of_checkpoint(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -26,7 +36,8 @@ def of_checkpoint(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]) ->
     if meta.get(ABOUT):
         return meta[ABOUT]
     state = keys.plain(state)
-    architecture, model_args, pretrained_cfg = checkpoint.get('arch'), {}, {}
+    architecture, pretrained_cfg = checkpoint.get('arch'), {}
+    model_args = dict(getattr(checkpoint.get('args'), 'model_kwargs', None) or {})  # of timm's training script
     if isinstance(meta.get('cfg'), str):
         architecture, model_args, pretrained_cfg = of_settings(plain_settings(meta['cfg'])).values()
     labels = (meta.get('dataset_meta') or {}).get('classes')
@@ -41,7 +52,7 @@ def of_checkpoint(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]) ->
 
 def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a config says of its model, in the layout of `of_checkpoint`."""
-    architecture, model_args = _variant(backbone_of(settings))
+    architecture, model_args = _variant(settings)
     return dict(architecture=architecture, model_args=model_args, pretrained_cfg=_normalization(settings))
 
 
@@ -80,14 +91,74 @@ def backbone_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     return model.get('backbone') or {}
 
 
-def _variant(backbone: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """Name and changed options of an OpenMMLab model's backbone."""
-    if not str(backbone.get('type')).endswith('ResidualAttentionNet'):
+def _variant(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """Name and changed options of an OpenMMLab model's network, as timm's entrypoints take them."""
+    backbone = backbone_of(settings)
+    found = network(settings)
+    if not found:
         return None, {}
-    own = {f.name for f in fields(ArchCfg)}
     named = backbone.get('arch', 'attention56')
-    arch = resolve_arch(named, **{k: v for k, v in backbone.items() if k in own})
-    return nearest(arch, [named] if named in tuple(ARCHS) else ARCHS)
+    arch = resolve_arch(named, **{k: v for k, v in backbone.items() if k in FIELDS})
+    name, changes = nearest(arch, [named] if named in tuple(ARCHS) else ARCHS)
+    others = {k: found[k] for k, plain in PLAIN.items() if found[k] != plain}
+    neck = (settings.get('model') or {}).get('neck') or {}
+    if neck.get('mode') == 'flatten' and not arch.flatten:
+        others['global_pool'] = 'flatten'
+    return name, changes | others
+
+
+def network(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides what a config's network computes: fields of `ArchCfg` and `PLAIN`; empty for another network."""
+    backbone = backbone_of(settings)
+    if not str(backbone.get('type')).endswith('ResidualAttentionNet'):
+        return {}
+    arch = resolve_arch(backbone.get('arch', 'attention56'), **{k: v for k, v in backbone.items() if k in FIELDS})
+    own = dict(norm_layer=backbone.get('norm_cfg'), act_layer=backbone.get('act_cfg'))
+    return computed(arch, **{k: backbone[k] for k in GEOMETRY if k in backbone}, **own)
+
+
+def network_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a checkpoint; empty where it says nothing."""
+    meta = checkpoint.get('meta') or {}
+    said = meta.get(ABOUT)
+    if said:
+        return network_of_timm(said['architecture'], said['model_args'])
+    return network(plain_settings(meta['cfg'])) if isinstance(meta.get('cfg'), str) else {}
+
+
+def network_of_timm(name: str | None, model_args: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of arguments of `timm.create_model`."""
+    if name not in ARCHS:
+        return {}
+    args = dict(model_args)
+    arch = resolve_arch(args.pop('arch', name), **{k: args[k] for k in FIELDS if k in args and k != 'img_size'})
+    return computed(arch, **{k: args[k] for k in PLAIN if k in args})
+
+
+def computed(arch: ArchCfg, **others: Any) -> dict[str, Any]:
+    """What `network` gives, from an `ArchCfg` and what else a network was built with."""
+    layers = {name: layer(others.pop(name, None)) or PLAIN[name] for name in ('norm_layer', 'act_layer')}
+    others = {k: tuple(v) if isinstance(v, list) else v for k, v in others.items()}
+    return {f: getattr(arch, f) for f in FIELDS if f not in SHAPED} | PLAIN | others | layers
+
+
+def layer(value: Any) -> str | None:
+    """One name for a normalization or an activation, whether mmcv, timm or PyTorch names it."""
+    if not isinstance(value, Mapping):
+        return None if value is None else NAMES.get(_name(value), _name(value))
+    rest = {k: v for k, v in value.items() if k not in ('type', 'inplace', 'requires_grad')}
+    name = NAMES.get(_name(value['type']), _name(value['type']))
+    return f'{name}({", ".join(f"{k}={v!r}" for k, v in rest.items())})' if rest else name
+
+
+def _name(value: Any) -> str:
+    return getattr(value, '__name__', str(value)).lower().replace('_', '')
+
+
+def contradictions(asked: Mapping[str, Any], said: Mapping[str, Any], left_out: Collection[str] = ()) -> str:
+    """In what two networks (see `network`) differ, as `learning='naive' in place of 'residual', ...`; or nothing."""
+    names = [name for name in said if name in asked and name not in left_out and asked[name] != said[name]]
+    return ', '.join(f'{name}={asked[name]!r} in place of {said[name]!r}' for name in names)
 
 
 def _normalization(settings: Mapping[str, Any]) -> dict[str, Any]:

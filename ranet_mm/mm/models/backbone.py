@@ -11,11 +11,13 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...arch import ArchCfg, resolve_arch
+from ...arch import ArchCfg
 from ...layers import UNITS, ActLayer, NormLayer
 from ...network import RANetFeatures, zero_init
 from ...registry import MODELS
-from ...weights.fit import fit_backbone
+from ...weights.description import GEOMETRY, computed, contradictions
+from ...weights.fit import check, fit_backbone
+from ...weights.read import ABOUT
 
 OUT_NORMS = ('shared', 'own', 'none')
 
@@ -74,9 +76,10 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
             norm_layer=_norm_layer(norm_cfg),
             act_layer=_act_layer(act_cfg),
             zero_init_last=zero_init_last,
-            **_split_strides(arch, options),
+            **options,
         )
         self.init_cfg, self.zero_init_last = init_cfg, zero_init_last
+        self._layers = dict(norm_layer=norm_cfg, act_layer=act_cfg)
         self.last_stage = len(self.stages) - 1
         self.out_indices = _checked_indices(out_indices, len(self.stages))
         self._set_out_norm(out_norm, _norm_layer(norm_cfg), _act_layer(act_cfg))
@@ -127,9 +130,18 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         if cfgs and self.zero_init_last and not pretrained:
             zero_init(self)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, metadata: Mapping[str, Any], *args: Any
+    ) -> None:
         fit_backbone(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        differences = contradictions(self.network, metadata.get(ABOUT, {}), left_out=GEOMETRY)
+        check('weights do not fit the backbone', differences)
+        super()._load_from_state_dict(state_dict, prefix, metadata, *args)
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """All that decides what it computes; see `weights.description.network`."""
+        return computed(self.arch, **self._layers)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Layer of a parameter and the number of layers, for layer-wise learning rates.
@@ -181,17 +193,6 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
     def _normed(self) -> tuple[int, ...]:
         """Stages whose maps are returned normalized."""
         return () if self.out_norm == 'none' else self.out_indices
-
-
-def _split_strides(arch: str | Mapping[str, Any] | ArchCfg, options: dict[str, Any]) -> dict[str, Any]:
-    """Options in which `strides` has no entry for the post stage."""
-    strides = options.get('strides')
-    if strides is None or 'post_stride' in options:
-        return options
-    attention_stages = len(options.get('modules') or resolve_arch(arch).modules)
-    if len(strides) != attention_stages + 1:
-        return options
-    return {**options, 'strides': tuple(strides[:-1]), 'post_stride': strides[-1]}
 
 
 def _checked_indices(out_indices: Sequence[int], stages: int) -> tuple[int, ...]:

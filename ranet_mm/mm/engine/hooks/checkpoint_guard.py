@@ -9,9 +9,10 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
+from ....hub import with_network
 from ....registry import HOOKS
 from ....weights import keys
-from ....weights.description import architecture, describe
+from ....weights.description import architecture, contradictions, describe, network, network_of
 from ....weights.fit import misfits
 from ....weights.keys import BACKBONE, FIRST_CONV
 
@@ -31,14 +32,15 @@ class CheckpointGuardHook(Hook):
         ours = own_weights(runner.model)
         if not ours:
             return
-        theirs = checkpoint['state_dict'] = keys.like(ours, checkpoint.get('state_dict', checkpoint))
+        checkpoint['state_dict'] = keys.like(ours, checkpoint.get('state_dict', checkpoint))
+        theirs = with_network(checkpoint)['state_dict']
         training = isinstance(runner._train_loop, BaseLoop)  # built by then; a test leaves the config's as it is
         fine_tuning = training and not runner._resume
         if fine_tuning:
             self._drop_misfits(runner, ours, theirs)
             found = misfits(of_backbone(ours), of_backbone(theirs), adapted=[BACKBONE + FIRST_CONV])
         else:
-            found = misfits(ours, theirs)
+            found = misfits(ours, theirs) or contradictions(network(runner.cfg), network_of(checkpoint))
         if found:
             raise ValueError(
                 f'checkpoint does not fit the model: {found}. '

@@ -1,0 +1,117 @@
+"""What weights say of their network is used, or contradicted in one sentence."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from ranet_mm.weights import description
+from ranet_mm.weights.read import read
+
+timm = pytest.importorskip('timm')
+safetensors = pytest.importorskip('safetensors.torch')
+
+SAID = dict(width=0.125, stem_stride=2, learning='naive')
+IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return timm.create_model('attention56_cifar', **SAID).eval()
+
+
+@pytest.fixture
+def published(model, tmp_path):
+    about = dict(architecture='attention56_cifar', model_args=SAID, pretrained_cfg=dict(num_classes=10))
+    path = tmp_path / 'weights.safetensors'
+    safetensors.save_file(model.state_dict(), path, metadata=dict(ranet_mm=json.dumps(about)))
+    return str(path)
+
+
+class TestTimm:
+    def load(self, file, **options):
+        options = dict(pretrained=True, pretrained_cfg_overlay=dict(file=file), **options)
+        return timm.create_model('attention56_cifar', **options).eval()
+
+    def test_options_of_a_published_file_are_used(self, model, published):
+        assert torch.equal(self.load(published)(IMAGES), model(IMAGES))
+        assert torch.equal(self.load(published, learning='naive')(IMAGES), model(IMAGES))
+
+    @pytest.mark.parametrize(
+        ('asked', 'said'),
+        [
+            (dict(learning='residual'), "learning='residual' in place of 'naive'"),
+            (dict(attention='channel'), "attention='channel' in place of 'mixed'"),
+            (dict(stem_stride=1), 'stem_stride=1 in place of 2'),
+            (dict(act_layer='silu'), "act_layer='silu' in place of 'relu'"),
+        ],
+    )
+    def test_another_network_is_refused(self, published, asked, said):
+        with pytest.raises(ValueError, match=f'are of another network: {said}$'):
+            self.load(published, **asked)
+
+    def test_a_file_that_says_nothing_loads_as_before(self, model, tmp_path):
+        torch.save(model.state_dict(), tmp_path / 'a.pth')
+        loaded = self.load(str(tmp_path / 'a.pth'), width=0.125, stem_stride=2)  # keys and shapes fit
+        assert loaded.arch.learning == 'residual'
+
+
+class TestOpenMMLab:
+    def load(self, checkpoint, **options):
+        pytest.importorskip('mmengine')
+        from ranet_mm.mm.models.backbone import ResidualAttentionNet
+
+        init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
+        backbone = ResidualAttentionNet('attention56_cifar', init_cfg=init_cfg, **options)
+        backbone.init_weights()
+        return backbone.eval()
+
+    def test_the_same_network_is_loaded(self, model, published):
+        found = self.load(published, **SAID)(IMAGES)[0]
+        assert torch.equal(found, model.forward_features(IMAGES))
+
+    @pytest.mark.parametrize(
+        ('options', 'said'),
+        [
+            (dict(learning='residual'), "learning='residual' in place of 'naive'"),
+            (dict(act_cfg=dict(type='SiLU')), "act_layer='silu' in place of 'relu'"),
+            (dict(upsample='nearest'), "upsample='nearest' in place of 'bilinear'"),
+            (dict(norm_cfg=dict(type='BN', eps=0.001)), r"norm_layer='batchnorm2d\(eps=0.001\)' in place of"),
+        ],
+    )
+    def test_another_network_is_refused(self, published, options, said):
+        with pytest.raises(ValueError, match=f'do not fit the backbone: {said}'):
+            self.load(published, **SAID | options)
+
+    def test_dilations_may_change(self, published):
+        assert self.load(published, **SAID, output_stride=8).output_stride == 8
+
+    def test_shipped_weights_say_their_network_too(self):
+        with pytest.raises(ValueError, match=r"learning='naive' in place of 'residual'"):
+            self.load('ranet_mm://attention56_cifar.digits', stem_stride=2, stem_pool=True, learning='naive')
+
+
+@pytest.mark.parametrize('norm', [None, dict(type='BN'), dict(type='SyncBN', requires_grad=True)])
+def test_names_of_one_layer_are_one(norm):
+    backbone = dict(type='ranet_mm.ResidualAttentionNet', arch='attention92_cifar', norm_cfg=norm)
+    asked = description.network(dict(model=dict(backbone=backbone)))
+    said = description.network_of_timm('attention92_cifar', dict(norm_layer=nn.BatchNorm2d, act_layer='relu'))
+    assert not description.contradictions(asked, said)
+    assert len(asked) > 25
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        torch.compile,
+        nn.DataParallel,
+        lambda net: nn.DataParallel(torch.compile(net)),
+        lambda net: torch.compile(nn.DataParallel(net)),
+        lambda net: nn.ModuleDict(dict(model=torch.compile(net))),  # as Lightning names it
+    ],
+)
+def test_wrappers_leave_no_trace_in_keys(wrap, model, tmp_path):
+    torch.save(dict(state_dict=wrap(model).state_dict()), tmp_path / 'a.pth')
+    assert list(read(tmp_path / 'a.pth')['state_dict']) == list(model.state_dict())
