@@ -22,9 +22,9 @@ from torch import nn
 
 from ...machine import age
 from .hooks import ChannelsLastHook, ProgressiveResizeHook
-from .hooks.progress import images_per_second
 from .provenance import described
 from .schedule import counted_epochs, set_epochs
+from .wording import images_per_second
 
 WARM_UP = 3  # steps that are not counted: they compile, choose algorithms and make gradients
 MEASURED = 0.02  # of the minutes, for each measurement

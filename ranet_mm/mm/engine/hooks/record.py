@@ -15,8 +15,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ....registry import HOOKS
+from ..loops import by_epoch, stretch
 from ..provenance import commit, described, hardware, peak_memory, typed_command, versions
-from .progress import by_epoch, run_name, shown, stretch
+from ..wording import run_name, shown
 
 OF_AN_EARLIER_RUN = (
     'name', 'config', 'command', 'seed', 'commit', 'hardware', 'processes', 'epochs', 'iterations', 'iteration',
