@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from mmengine.runner import Runner
@@ -31,8 +29,3 @@ def clock(seconds: float) -> str:
 def run_name(runner: Runner) -> str:
     """The config file's name, which MMEngine follows with a time stamp."""
     return runner.experiment_name.rsplit('_', 2)[0]
-
-
-def shown(path: str) -> str:
-    """A path from the current folder, where it lies below."""
-    return os.path.relpath(path) if Path(path).resolve().is_relative_to(Path.cwd()) else str(path)

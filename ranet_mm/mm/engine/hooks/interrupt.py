@@ -21,8 +21,9 @@ from .. import launch
 class InterruptHook(Hook):
     """On SIGINT or SIGTERM finish the training step, save `interrupted.pth`, and stop; a second signal stops at once.
 
-    In validation it stops without saving, as checkpoints are saved before. Several processes get the signal at
-    different steps, or only one of them gets it: after each step they tell each other, on the host.
+    In validation and in the test it stops without saving, as checkpoints are saved before. Several processes get the
+    signal at different steps, or only one of them gets it: after each step, and after each batch that all of them have,
+    they tell each other, on the host.
 
     Raises:
         KeyboardInterrupt: Training was interrupted.
@@ -52,18 +53,28 @@ class InterruptHook(Hook):
             self._stop(f'interrupted after iteration {runner.iter + 1} of {runner.max_iters}')
 
     def _any_interrupted(self) -> bool:
-        if self.group is None:
-            return self.interrupted
-        flag = torch.tensor(int(self.interrupted))
-        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, self.group)
-        return bool(flag)
+        return bool(self._most(self.interrupted))
 
-    def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        if self.interrupted:
+    def _most(self, number: int) -> int:
+        """The greatest of the processes' numbers."""
+        if self.group is None:
+            return int(number)
+        found = torch.tensor(int(number))
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX, self.group)
+        return int(found)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self.common = -self._most(-len(runner.val_dataloader))
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self.common = -self._most(-len(runner.test_dataloader))
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+        if batch_idx < self.common and self._any_interrupted():
             self._stop('interrupted in validation')
 
-    def after_test_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        if self.interrupted:
+    def after_test_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+        if batch_idx < self.common and self._any_interrupted():
             self._stop('interrupted in the test')
 
     def after_train(self, runner: Runner) -> None:

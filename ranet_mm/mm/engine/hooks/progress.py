@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ....registry import HOOKS
 from ..loops import by_epoch, stretch
-from ..wording import clock, images_per_second, run_name, scores, shown
+from ..wording import clock, images_per_second, run_name, scores
+from ..workdir import shown
 
 
 class Display(Protocol):

@@ -17,7 +17,8 @@ from mmengine.runner import Runner
 from ....registry import HOOKS
 from ..loops import by_epoch, stretch
 from ..provenance import commit, described, hardware, peak_memory, typed_command, versions
-from ..wording import run_name, shown
+from ..wording import run_name
+from ..workdir import RECORD, shown, start
 
 OF_AN_EARLIER_RUN = (
     'name', 'config', 'command', 'seed', 'commit', 'hardware', 'processes', 'epochs', 'iterations', 'iteration',
@@ -38,7 +39,6 @@ class RecordHook(Hook):
     """
 
     priority = 'LOW'  # before checkpoints are saved
-    FILE = 'record.json'
 
     def __init__(self) -> None:
         self.record: dict[str, Any] = {}
@@ -54,7 +54,7 @@ class RecordHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         old = self.resumed
-        self.path = Path(runner.work_dir) / self.FILE
+        self.path = Path(runner.work_dir) / RECORD
         self.since, self.cpu_since = time.perf_counter(), time.process_time()
         self.images, self.train_seconds = 0, 0.0
         self.record = dict(
@@ -114,8 +114,13 @@ class RecordHook(Hook):
             self.record['curve'][-1].update(_numbers(metrics))
             self._write(runner.iter)
 
+    def after_train(self, runner: Runner) -> None:
+        if not self.record['curve']:  # iterations without a validation
+            self._add_point(runner, iteration=runner.iter)
+        self._write(runner.iter)
+
     def after_test_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
-        if self.record.get('curve'):  # at the end of training
+        if self.record:  # at the end of training
             self.record['test'] = _numbers(metrics)
             self._describe_data(runner, 'test', {})
             self._write(runner.iter)
@@ -170,10 +175,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 def settings(runner: Runner) -> dict[str, Any]:
     """The config; a checkpoint that the run goes on from is told from the current folder, where it lies below."""
-    found = runner.cfg.to_dict()
-    if found.get('load_from') and '://' not in found['load_from']:
-        found['load_from'] = shown(found['load_from'])
-    return found
+    return {**runner.cfg.to_dict(), 'load_from': start(runner.cfg)}
 
 
 def _rounded(value: float) -> float:
