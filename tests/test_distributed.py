@@ -107,7 +107,7 @@ for task in "${tasks[@]}"; do wait "$task" || exit; done
 
 def start(*command, **env):
     """Run a script of tools/ in the current folder."""
-    env = {**os.environ, 'PYTHON': PYTHON, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(Path.cwd()), **env}
+    env = {**os.environ, 'PYTHON': PYTHON, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{Path.cwd()}:{ROOT}', **env}
     command = ['bash', str(ROOT / 'tools' / command[0]), *map(str, command[1:])]
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
 
@@ -215,11 +215,11 @@ class TestTwoProcesses:
             "val_dataloader = dict(batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False, round_up=False))\n"
         )
         path = config(2, uneven if batches == 'unequal' else '')
-        done = start('dist_train.sh', path, 2, '--work-dir', 'stopped', PORT='29552', SIGNAL_IN_VALIDATION='1')
+        done = start('dist_train.sh', path, 2, '--work-dir', batches, PORT='29552', SIGNAL_IN_VALIDATION='1')
         assert done.returncode != 0
         assert done.stderr.count('error: interrupted in validation; --resume goes on from the latest') == 1, done.stderr
         assert_no_thread_left(done)
-        assert Path('stopped/epoch_1.pth').exists() and not Path('stopped/epoch_2.pth').exists()
+        assert Path(batches, 'epoch_1.pth').exists() and not Path(batches, 'epoch_2.pth').exists()
 
     def test_slurm(self, folder, two, monkeypatch):
         """Against a stand-in for srun that starts the tasks on this machine, and keeps the options it was given."""

@@ -15,7 +15,8 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 MARKER = 'run.json'
 LATEST = 'last_checkpoint'
 RECORD = 'record.json'
-CHECKPOINTS = 'epoch_*.pth', 'iter_*.pth', 'best_*.pth', 'interrupted.pth'
+INTERRUPTED = 'interrupted.pth'
+CHECKPOINTS = 'epoch_*.pth', 'iter_*.pth', 'best_*.pth', INTERRUPTED
 # Fields without influence on the trained weights; `load_from`, which a resumed run sets anew, is looked at by itself.
 IGNORED = (
     'work_dir', 'launcher', 'resume', 'load_from', 'env_cfg', 'default_hooks', 'visualizer', 'vis_backends',

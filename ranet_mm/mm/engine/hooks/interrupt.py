@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from ....registry import HOOKS
 from .. import launch
+from ..workdir import INTERRUPTED, LATEST
 
 
 @HOOKS.register_module()
@@ -31,7 +32,6 @@ class InterruptHook(Hook):
 
     priority = 'LOWEST'
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
-    FILE = 'interrupted.pth'
 
     def __init__(self) -> None:
         self.interrupted = False
@@ -47,9 +47,9 @@ class InterruptHook(Hook):
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if self._any_interrupted():
             folder = Path(runner.work_dir)
-            runner.save_checkpoint(str(folder), self.FILE, meta=dict(epoch=runner.epoch, iter=runner.iter + 1))
+            runner.save_checkpoint(str(folder), INTERRUPTED, meta=dict(epoch=runner.epoch, iter=runner.iter + 1))
             if is_main_process():
-                (folder / 'last_checkpoint').write_text(str(folder / self.FILE))
+                (folder / LATEST).write_text(str(folder / INTERRUPTED))
             self._stop(f'interrupted after iteration {runner.iter + 1} of {runner.max_iters}')
 
     def _any_interrupted(self) -> bool:
@@ -81,9 +81,9 @@ class InterruptHook(Hook):
         self._restore()
         self._leave()
         folder = Path(runner.work_dir)
-        latest = folder / 'last_checkpoint'
-        if is_main_process() and latest.is_file() and Path(latest.read_text()).name != self.FILE:
-            (folder / self.FILE).unlink(missing_ok=True)
+        latest = folder / LATEST
+        if is_main_process() and latest.is_file() and Path(latest.read_text()).name != INTERRUPTED:
+            (folder / INTERRUPTED).unlink(missing_ok=True)
 
     def _stop(self, what: str) -> None:
         self._restore()
