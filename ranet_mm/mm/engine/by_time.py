@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmengine.config import Config
@@ -37,12 +36,9 @@ def planned(cfg: Config, minutes: float, build: Callable[[Config], Runner]) -> R
         ValueError: Not even one epoch fits, or the config counts no epochs.
     """
     counted_epochs(cfg)
-    folder = tempfile.mkdtemp()
-    try:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         trial = build(Config(dict(cfg.to_dict(), work_dir=folder), filename=cfg.filename))
         costs = measured(trial, 60 * minutes * MEASURED)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     plan = [make_plan(cfg, costs, minutes, trial)]
     broadcast_object_list(plan)  # of the first process
     set_epochs(cfg, plan[0])

@@ -45,15 +45,12 @@ class InterruptHook(Hook):
         self.previous = {number: signal.signal(number, self._note) for number in self.SIGNALS}
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        if self._any_interrupted():
+        if self._most(self.interrupted):
             folder = Path(runner.work_dir)
             runner.save_checkpoint(str(folder), INTERRUPTED, meta=dict(epoch=runner.epoch, iter=runner.iter + 1))
             if is_main_process():
                 (folder / LATEST).write_text(str(folder / INTERRUPTED))
             self._stop(f'interrupted after iteration {runner.iter + 1} of {runner.max_iters}')
-
-    def _any_interrupted(self) -> bool:
-        return bool(self._most(self.interrupted))
 
     def _most(self, number: int) -> int:
         """The greatest of the processes' numbers."""
@@ -63,19 +60,13 @@ class InterruptHook(Hook):
         torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX, self.group)
         return int(found)
 
-    def before_val_epoch(self, runner: Runner) -> None:
-        self.common = -self._most(-len(runner.val_dataloader))
+    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        if mode != 'train':
+            self.common = -self._most(-len(getattr(runner, f'{mode}_dataloader')))
 
-    def before_test_epoch(self, runner: Runner) -> None:
-        self.common = -self._most(-len(runner.test_dataloader))
-
-    def after_val_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
-        if batch_idx < self.common and self._any_interrupted():
-            self._stop('interrupted in validation')
-
-    def after_test_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
-        if batch_idx < self.common and self._any_interrupted():
-            self._stop('interrupted in the test')
+    def _after_iter(self, runner: Runner, batch_idx: int, *args: Any, mode: str = 'train', **kwargs: Any) -> None:
+        if batch_idx < self.common and self._most(self.interrupted):
+            self._stop(f'interrupted in {dict(val="validation", test="the test")[mode]}')
 
     def after_train(self, runner: Runner) -> None:
         self._restore()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 import torch
 from mmengine.dist import get_world_size, is_main_process
@@ -18,16 +18,6 @@ from ....registry import HOOKS
 from ..loops import by_epoch, stretch
 from ..wording import clock, images_per_second, run_name, scores
 from ..workdir import shown
-
-
-class Display(Protocol):
-    """Where progress is shown."""
-
-    def update(self, title: str, done: int, total: int, status: str) -> None: ...
-
-    def line(self, text: str) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Bar:
@@ -85,7 +75,7 @@ class ProgressHook(Hook):
 
     def __init__(self, interval: float = 30.0, stream: TextIO | None = None) -> None:
         self.interval, self.stream = interval, stream
-        self.display: Display | None = None
+        self.display: Bar | Lines | None = None
         self.scores = ''
 
     def before_run(self, runner: Runner) -> None:

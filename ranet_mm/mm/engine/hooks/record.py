@@ -24,11 +24,15 @@ OF_AN_EARLIER_RUN = (
     'name', 'config', 'command', 'seed', 'commit', 'hardware', 'processes', 'epochs', 'iterations', 'iteration',
     'seconds', 'images',
 )  # fmt: skip
+# Of all sittings, before the first one.
+COSTS = dict(
+    seconds=0.0, train_seconds=0.0, cpu_seconds=0.0, images=0, images_per_second=0.0, peak_memory_mib=0
+)  # fmt: skip
 
 
 @HOOKS.register_module()
 class RecordHook(Hook):
-    """Write `record.json` into the work dir: what ran, on what, and the curve, epoch by epoch.
+    """Write `record.json` into the work dir: what ran, on what, and the curve, by epochs or validations.
 
     The record travels with the checkpoints, so a resumed run goes on with what was true at its checkpoint.
     Of the record's fields, `seconds` adds up training and validation, `cpu_seconds` is what this process used of
@@ -72,12 +76,7 @@ class RecordHook(Hook):
             epochs=runner.max_epochs,
             iterations=runner.max_iters,
             iteration=runner.iter,
-            seconds=old.get('seconds', 0.0),
-            train_seconds=old.get('train_seconds', 0.0),
-            cpu_seconds=old.get('cpu_seconds', 0.0),
-            images=old.get('images', 0),
-            images_per_second=old.get('images_per_second', 0.0),
-            peak_memory_mib=old.get('peak_memory_mib', 0),
+            **{name: old.get(name, nothing) for name, nothing in COSTS.items()},
             curve=old.get('curve', []),
             settings=settings(runner),
         )
@@ -130,13 +129,10 @@ class RecordHook(Hook):
         checkpoint['record'] = json.loads(self._text())
 
     def _update(self, iteration: int) -> None:
-        now, cpu_now = time.perf_counter(), time.process_time()
-        record = self.record
-        record['iteration'] = iteration
-        record['seconds'] = round(record['seconds'] + now - self.since, 1)
-        record['cpu_seconds'] = round(record['cpu_seconds'] + cpu_now - self.cpu_since, 1)
+        record, now, cpu_now = self.record, time.perf_counter(), time.process_time()
+        spent = dict(seconds=now - self.since, cpu_seconds=cpu_now - self.cpu_since, train_seconds=self.train_seconds)
+        record.update(iteration=iteration, **{name: round(record[name] + more, 1) for name, more in spent.items()})
         record['images'] += self.images
-        record['train_seconds'] = round(record['train_seconds'] + self.train_seconds, 1)
         record['images_per_second'] = round(record['images'] / max(record['train_seconds'], 1e-3), 1)
         record['peak_memory_mib'] = max(record['peak_memory_mib'], peak_memory())
         self.since, self.cpu_since, self.images, self.train_seconds = now, cpu_now, 0, 0.0
