@@ -51,6 +51,8 @@ class RANetFeatures(nn.Module):
         arch: The resolved `ArchCfg`.
         feature_info: Channels, stride and module name of the stem's and of each stage's output.
         num_features: Channels of the output.
+        min_size: Least height and width of an input in pixels. Training that makes smaller pictures on purpose says so
+            here.
 
     Raises:
         ValueError: An option or the shape of an input is not allowed.

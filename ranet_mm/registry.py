@@ -20,10 +20,10 @@ def _child(name: str, *locations: str) -> Registry:
 
 
 MODELS = _child('MODELS', 'models', 'engine.ema', *_CLASSIFICATION)
-DATASETS = _child('DATASETS', 'data.datasets', 'data.device')
+DATASETS = _child('DATASETS', 'data.datasets', 'data.label_noise', 'data.device')
 DATA_SAMPLERS = _child('DATA_SAMPLERS', 'data.device')
 FUNCTIONS = _child('FUNCTIONS', 'data.device')
-TRANSFORMS = _child('TRANSFORMS', 'data.datasets')
+TRANSFORMS = _child('TRANSFORMS', 'data.load_image')
 HOOKS = _child('HOOKS', 'engine.hooks')
 LOOPS = _child('LOOPS', 'engine.loops')
 OPTIMIZERS = _child('OPTIMIZERS', 'engine.muon')

@@ -69,6 +69,26 @@ def test_spread_is_over_runs_that_differ_by_seed_alone():
         spread(record(0), [record(0)])
 
 
+def test_spread_is_over_runs_from_the_same_weights():
+    """Known by the recipe of the run that made them, or by their file; a resumed run names its own checkpoint."""
+
+    def started(seed, load_from, resume=False, *earlier):
+        run = record(seed, **(dict(earlier=[dict(command=c) for c in earlier]) if earlier else {}))
+        run['settings'].update(load_from=load_from, resume=resume)
+        return run
+
+    scratch = started(0, None)
+    assert len(spread(scratch, [started(1, 'work_dirs/a/interrupted.pth', True)])) == 2
+    first, second = (f'ranet train a.py --cfg-options randomness.seed={seed}' for seed in (3, 4))
+    tuned = started(0, 'work_dirs/a_seed3/epoch_9.pth', False, first)
+    assert len(spread(tuned, [started(1, 'work_dirs/b/interrupted.pth', True, second)])) == 2
+    for other in (scratch, started(0, 'a.pth'), started(0, 'work_dirs/a_seed3/epoch_9.pth', False, 'ranet train b.py')):
+        with pytest.raises(ValueError, match='its settings are not those of the run'):
+            spread(tuned, [other | dict(seed=1)])
+    with pytest.raises(ValueError, match='its settings are not those of the run'):
+        spread(scratch, [started(1, 'a.pth')])
+
+
 def test_card_counts_what_several_processes_had_together():
     card = render('net.cifar10', record() | dict(processes=2, hardware='CPU, 1 threads'), 2**20)
     batch = record()['settings']['train_dataloader']['batch_size']

@@ -1,6 +1,7 @@
 """Pictures made on the device: those of the ordinary pipeline, and of (seed, epoch, sample) alone."""
 
 import json
+import pickle
 import signal
 from itertools import pairwise
 from pathlib import Path
@@ -26,14 +27,14 @@ from ranet_mm.mm.data.device import (
     DevicePreprocessor,
     EpochSampler,
     cache,
-    dataset,
     mixing,
     on_device,
+    pipeline,
     table,
     transforms,
     trivial,
 )
-from ranet_mm.mm.data.device.dataset import at_once
+from ranet_mm.mm.data.device.batch import at_once
 from ranet_mm.mm.data.device.draws import Draws, mix
 from ranet_mm.mm.data.device.preprocessor import resized
 from ranet_mm.mm.engine.provenance import data_digest
@@ -287,12 +288,21 @@ class TestPicturesAreOfTheirKeyAlone:
         assert_same(pictures(data, made, collate=at_once), pictures(data, made))
         (plain,) = DataLoader(data, 60, collate_fn=at_once)
         assert plain['inputs'].tolist() == list(range(60)) and plain.keys() == {'inputs', 'store'}
+        assert plain['store'] is default_collate([data[0], data[1]])['store'] is data.store
         with pytest.raises(ValueError, match=r"collate_fn='ranet_mm\.at_once' is not allowed"):
             at_once([dict(inputs=1)])
 
     def test_data_workers_do_not_matter(self):
         data, made = device_data(), preprocessor(batch_augments=MIX)
         assert_same(pictures(data, made, num_workers=1), pictures(data, made))
+
+    def test_what_a_data_worker_hands_on_has_no_copies(self):
+        """A GPU's memory is no other process's."""
+        store = device_data().store
+        assert store.on(torch.device('meta')) is store.on(torch.device('meta'))
+        sent = pickle.loads(pickle.dumps(store))
+        assert (len(store.copies), len(sent.copies), len(sent)) == (2, 0, 60)
+        assert torch.equal(sent.on(store.images.device).images, store.images)
 
     def test_seed_and_epoch_do(self):
         data, made = device_data(), preprocessor()
@@ -414,7 +424,7 @@ class TestDataSet:
     def test_pipeline_is_split(self, images):
         pipeline = [LOAD, dict(type='Resize', scale=16), dict(type='RandomCrop', crop_size=12), PACK]
         data = device_data(dict(type='ranet_mm.ImageFolder', root=str(images / 'train'), pipeline=pipeline))
-        assert data.on(torch.device('cpu')).images.shape == (12, 3, 16, 16)
+        assert data.store.images.shape == (12, 3, 16, 16)
         assert data.transforms == [transforms.RandomCrop(12)]
         assert data.metainfo['classes'] == ('cat', 'dog')
 
@@ -425,7 +435,7 @@ class TestDataSet:
     def test_wrapped_labels_are_those_learnt(self, images):
         inner = dict(type='ranet_mm.ImageFolder', root=str(images / 'train'), pipeline=[LOAD, *AUGMENTS, PACK])
         data = device_data(dict(type='ranet_mm.LabelNoise', dataset=inner, fraction=0.5))
-        labels = data.on(torch.device('cpu')).labels
+        labels = data.store.labels
         assert labels.tolist() == data.dataset.labels.tolist()
         assert (labels != torch.tensor([0] * 6 + [1] * 6)).sum() == 6
         assert len(data.transforms) == 3
@@ -464,16 +474,16 @@ class TestCache:
         return dict(type='ranet_mm.ImageFolder', root=str(images / 'train'), pipeline=[LOAD, PACK])
 
     def test_is_read_instead_of_the_images(self, cfg, monkeypatch):
-        first = device_data(cfg, cache='cache').on(torch.device('cpu'))
+        first = device_data(cfg, cache='cache').store
         monkeypatch.setattr(DeviceDataset, 'picture', None)
-        again = device_data(cfg, cache='cache').on(torch.device('cpu'))
+        again = device_data(cfg, cache='cache').store
         assert torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
 
     def test_other_data_get_another_file(self, cfg, images):
         device_data(cfg, cache='cache').full_init()
         device_data({**cfg, 'pipeline': [LOAD, dict(type='Resize', scale=16)]}, cache='cache').full_init()
         Image.new('RGB', (32, 32)).save(images / 'train/dog/5.png')
-        changed = device_data(cfg, cache='cache').on(torch.device('cpu'))
+        changed = device_data(cfg, cache='cache').store
         assert changed.images[11].eq(0).all()
         assert len(list(Path('cache').iterdir())) == 3
 
@@ -490,12 +500,12 @@ class TestCache:
     def test_is_beside_the_images_and_shared_by_all_parts(self, cfg, images, monkeypatch):
         """Training, held-out and all images take their rows of one file, which no class folder shows."""
         parts = [dict(holdout=3), dict(holdout=3, held_out=True), dict()]
-        whole = device_data(cfg, cache=False).on(torch.device('cpu'))
+        whole = device_data(cfg, cache=False).store
         decode, decoded = DeviceDataset.picture, []
         monkeypatch.setattr(
             DeviceDataset, 'picture', lambda self, sample, *args: decoded.append(1) or decode(self, sample, *args)
         )
-        stores = [device_data({**cfg, **part}).on(torch.device('cpu')) for part in parts]
+        stores = [device_data({**cfg, **part}).store for part in parts]
         assert len(decoded) == 13  # the first one once more, for its shape
         rows = [i for i in range(12) if i % 6 % 3 != 2], [2, 5, 8, 11], list(range(12))
         for store, chosen in zip(stores, rows, strict=True):
@@ -517,7 +527,7 @@ class TestCache:
             raise PermissionError(13, 'Permission denied')
 
         monkeypatch.setattr(cache, 'write', write)
-        assert device_data(cfg).on(torch.device('cpu')).images.shape == (12, 3, 32, 32)
+        assert device_data(cfg).store.images.shape == (12, 3, 32, 32)
         assert not (images / '.train.decoded').exists()
 
     def test_many_are_decoded_by_several_processes(self):
@@ -554,7 +564,7 @@ class TestConfigs:
     def test_recipes_run_on_the_device(self, name):
         cfg = Config.fromfile(ROOT / f'configs/ranet/{name}.py')
         on_device(cfg)
-        _, random = dataset.split(dataset.take_pipeline(cfg.train_dataloader.dataset.dataset))
+        _, random = pipeline.split(pipeline.take_pipeline(cfg.train_dataloader.dataset.dataset))
         made = [table.build(transform) for transform in random]
         assert transforms.RandomCrop(32, padding=4) in made
         assert (trivial.TrivialAugmentWide() in made) == name.endswith('best')

@@ -81,6 +81,10 @@ class SignalHook(Hook):
         if runner.rank == 1 and runner.iter + 1 == int(os.environ.get('SIGNAL_AT', 0)):
             signal.raise_signal(signal.SIGTERM)
 
+    def before_val_iter(self, runner, batch_idx, data_batch=None):
+        if runner.rank == 1 and batch_idx == 0 and 'SIGNAL_IN_VALIDATION' in os.environ:
+            signal.raise_signal(signal.SIGTERM)
+
     def before_val_epoch(self, runner):
         if 'KEEP' in os.environ:
             torch.save(dict(runner.model.module.named_buffers()), f'buffers{runner.rank}.pth')
@@ -103,7 +107,7 @@ for task in "${tasks[@]}"; do wait "$task" || exit; done
 
 def start(*command, **env):
     """Run a script of tools/ in the current folder."""
-    env = {**os.environ, 'PYTHON': PYTHON, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(Path.cwd()), **env}
+    env = {**os.environ, 'PYTHON': PYTHON, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{Path.cwd()}:{ROOT}', **env}
     command = ['bash', str(ROOT / 'tools' / command[0]), *map(str, command[1:])]
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
 
@@ -203,6 +207,19 @@ class TestTwoProcesses:
         # Of the interrupted epoch, the losses before the interruption are the first process's.
         assert record('cut')['curve'][0]['loss'] == record('two')['curve'][0]['loss']
         assert [r['images'] for r in (record('cut'), record('two'))] == [24, 24]
+
+    @pytest.mark.parametrize('batches', ['equal', 'unequal'])
+    def test_interrupted_in_validation_all_stop(self, folder, two, batches):
+        """Also where the signalled process has a batch fewer than the others: 5 images in batches of 1, after 6."""
+        uneven = (
+            "val_dataloader = dict(batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False, round_up=False))\n"
+        )
+        path = config(2, uneven if batches == 'unequal' else '')
+        done = start('dist_train.sh', path, 2, '--work-dir', batches, PORT='29552', SIGNAL_IN_VALIDATION='1')
+        assert done.returncode != 0
+        assert done.stderr.count('error: interrupted in validation; --resume goes on from the latest') == 1, done.stderr
+        assert_no_thread_left(done)
+        assert Path(batches, 'epoch_1.pth').exists() and not Path(batches, 'epoch_2.pth').exists()
 
     def test_slurm(self, folder, two, monkeypatch):
         """Against a stand-in for srun that starts the tasks on this machine, and keeps the options it was given."""

@@ -21,6 +21,7 @@ from conftest import make_config, make_images
 pytest.importorskip('mmpretrain')
 
 from ranet_mm.cli import program, test, train
+from ranet_mm.mm.engine import workdir
 from ranet_mm.mm.engine.provenance import typed_command
 from ranet_mm.weights.read import read as read_checkpoint
 
@@ -28,6 +29,12 @@ ROOT = Path(__file__).parents[1]
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'TERM': 'xterm', 'COLUMNS': '100'}
 PLAIN = """
 train_dataloader['dataset']['pipeline'] = [dict(type='ranet_mm.LoadImage'), dict(type='PackInputs')]
+"""
+ITERATIONS = """
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=2)
+val_cfg = val_dataloader = val_evaluator = param_scheduler = None
+default_hooks['checkpoint'] = dict(by_epoch=False, save_best=None)
+train_dataloader['sampler'] = dict(_delete_=True, type='InfiniteSampler', shuffle=True)
 """
 
 
@@ -244,6 +251,41 @@ class TestWorkDir:
     def test_the_same_config_and_another_number_of_workers_may_run_again(self, run):
         assert train.main([run, '--work-dir', 'run', '--no-validate', '--cfg-options', 'log_level=WARNING']) == 1
         assert train.main([run, '--work-dir', 'run', '--cfg-options', 'train_dataloader.num_workers=1']) == 0
+
+    def test_a_run_from_weights_is_another_run(self, run):
+        """Known by what it started from, also when it was moved and went on from its own checkpoint since."""
+        shutil.copy('run/epoch_2.pth', 'start.pth')
+        from_weights = ['--cfg-options', 'load_from=start.pth', 'train_cfg.max_epochs=1', '--work-dir']
+
+        def may_run(*argv):
+            workdir.check(train.configure(train.parse_args([run, *argv])))
+
+        with pytest.raises(FileExistsError, match="work dir 'run' already holds a run of another config"):
+            may_run('--cfg-options', 'load_from=start.pth', '--work-dir', 'run')
+        assert train.main([run, *from_weights, 'tuned']) == 0
+        shutil.move('tuned', 'moved')
+        assert train.main([run, '--cfg-options', 'train_cfg.max_epochs=2', '--work-dir', 'moved', '--resume']) == 0
+        from_weights[2] = 'train_cfg.max_epochs=2'
+        for path in ('start.pth', str(Path('start.pth').resolve())):
+            may_run(*from_weights, 'moved', '--cfg-options', from_weights[2], f'load_from={path}')
+        for other in ('load_from=moved/epoch_2.pth', from_weights[2]):
+            with pytest.raises(FileExistsError):
+                may_run('--work-dir', 'moved', '--cfg-options', from_weights[2], other)
+
+    def test_a_replaced_record_is_gone_when_its_run_is(self, run, monkeypatch):
+        stop_after(monkeypatch, 1)
+        assert train.main([run, '--work-dir', 'run', '--overwrite']) == 130
+        assert not Path('run/record.json').exists()
+
+    def test_iterations_without_a_validation_are_recorded_too(self, run, capsys):
+        """Over a run of epochs, which the summary took for this one."""
+        config = make_config(Path.cwd(), Path(run).parent / 'images', PLAIN + ITERATIONS)
+        assert train.main([config, '--work-dir', 'run', '--overwrite', '--debug']) == 0
+        record = json.loads(Path('run/record.json').read_text())
+        (point,) = record['curve']
+        assert point['iteration'] == record['iteration'] == 2 and point['loss'] > 0 < point['seconds']
+        tested = f'test accuracy {record["test"]["accuracy/top1"]:.2f}'
+        assert f': iteration 2, loss {point["loss"]:.4f}, {tested}, ' in capsys.readouterr().out
 
 
 class TestCheckpoints:

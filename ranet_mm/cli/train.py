@@ -93,10 +93,11 @@ def train(args: argparse.Namespace) -> int:
     """Train, then print one summary line and where things were written."""
     cfg = configure(args)
     from ..mm.engine import launch, workdir
+    from ..mm.engine.hooks.claim import ClaimHook
 
     if not (args.resume or args.overwrite):
         workdir.check(cfg)
-    claim = workdir.ClaimHook(deepcopy(cfg), clean=args.overwrite)
+    claim = ClaimHook(deepcopy(cfg), clean=args.overwrite)
     runner = build_runner(cfg)
     runner.register_hook(claim)
     runner.train()

@@ -25,8 +25,11 @@ def spread(record: Record, others: list[Record]) -> list[dict[str, Any]]:
 
 
 def _settings(record: Record) -> dict[str, Any]:
-    """What makes the result, but for the seed."""
-    return {k: v for k, v in record['settings'].items() if k not in ('randomness', 'work_dir', 'load_from', 'resume')}
+    """What makes the result, but for the seed; weights it started from go by the recipe that made them, if known."""
+    found, earlier = dict(record['settings']), [recipe(run) for run in record.get('earlier', [])]
+    start = found.pop('load_from', None) if not found.pop('resume', False) else None
+    kept = {k: v for k, v in found.items() if k not in ('randomness', 'work_dir', 'load_from')}
+    return kept | dict(start=earlier or start)
 
 
 def interval(percent: float, images: int, z: float = 1.96) -> tuple[float, float]:

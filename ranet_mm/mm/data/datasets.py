@@ -1,20 +1,17 @@
-"""Data sets that can hold out training images, wrong labels, and loading that names the file at fault."""
+"""Data sets that can hold out training images."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmcv.transforms import BaseTransform
-from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmpretrain import datasets as mmpretrain
-from PIL import Image
 
-from ...registry import DATASETS, TRANSFORMS
+from ...registry import DATASETS
 
 
 class HoldOut:
@@ -182,103 +179,3 @@ def files_below(folder: str | Path) -> Iterator[str]:
                 yield from files_below(entry.path)
             else:
                 yield entry.path
-
-
-@DATASETS.register_module()
-class LabelNoise:
-    """A data set of which a part has wrong labels, each drawn evenly from the other classes (paper, Table 5).
-
-    The paper flips each label with a probability; here the number of wrong labels is exact. Which samples get which
-    label follows from the seed and the number of samples and classes.
-
-    Args:
-        dataset: The data set, or its config. It must be one to train on.
-        fraction: Wrong labels, of all samples: 0 to 1, rounded to whole samples.
-        seed: Another seed, other wrong labels.
-        lazy_init: Load when first asked for, as in MMEngine.
-
-    Attributes:
-        wrong: (N,) bool, True where the label was changed.
-        labels: (N,) int, the labels in force.
-
-    Raises:
-        ValueError: `fraction` is not from 0 to 1, or the data set is one to test on.
-    """
-
-    def __init__(self, dataset: Mapping | Any, fraction: float, seed: int = 0, lazy_init: bool = False) -> None:
-        if not 0 <= fraction <= 1:
-            raise ValueError(f'fraction={fraction!r} is not allowed: it must be from 0 to 1')
-        self.dataset = ROOT_DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
-        if self.dataset.test_mode or getattr(self.dataset, 'split', 'train') != 'train':
-            raise ValueError('LabelNoise is not allowed on a data set to test on: its labels must stay right')
-        self.fraction, self.seed = fraction, seed
-        self.labels: np.ndarray | None = None
-        if not lazy_init:
-            self.full_init()
-
-    @property
-    def metainfo(self) -> dict:
-        return self.dataset.metainfo
-
-    def full_init(self) -> None:
-        """Load the data set and draw the wrong labels."""
-        if self.labels is not None:
-            return
-        self.dataset.full_init()
-        labels, classes = self.dataset.get_gt_labels(), len(self.metainfo['classes'])
-        generator = np.random.default_rng(self.seed)
-        chosen = generator.permutation(len(labels))[: round(self.fraction * len(labels))]
-        self.wrong = np.zeros(len(labels), bool)
-        self.wrong[chosen] = True
-        labels[chosen] = (labels[chosen] + generator.integers(1, classes, len(chosen))) % classes
-        self.labels = labels
-
-    def __len__(self) -> int:
-        self.full_init()
-        return len(self.labels)
-
-    def get_gt_labels(self) -> np.ndarray:
-        """(N,) int, as in mmpretrain's data sets."""
-        self.full_init()
-        return self.labels
-
-    def get_cat_ids(self, idx: int) -> list[int]:
-        return [int(self.get_gt_labels()[idx])]
-
-    def get_data_info(self, idx: int) -> dict:
-        return {**self.dataset.get_data_info(idx), 'gt_label': int(self.get_gt_labels()[idx])}
-
-    def __getitem__(self, idx: int) -> Any:
-        return self.dataset.pipeline(self.get_data_info(idx))
-
-
-@TRANSFORMS.register_module()
-class LoadImage(BaseTransform):
-    """Read the file at `img_path` into `img`, (H, W, 3) in RGB order.
-
-    Images that a data set holds in memory are RGB already; those that an inferencer of mmpretrain passes are BGR, and
-    are turned around.
-
-    Args:
-        to_float32: Give float32 instead of uint8, for transforms that leave the range from 0 to 255.
-
-    Raises:
-        ValueError: The file cannot be decoded whole.
-    """
-
-    def __init__(self, to_float32: bool = False) -> None:
-        self.dtype = np.float32 if to_float32 else np.uint8
-
-    def transform(self, results: dict) -> dict:
-        if 'img_path' not in results:
-            if 'sample_idx' not in results:  # of no data set, so an inferencer read it
-                results['img'] = np.ascontiguousarray(results['img'][..., ::-1], self.dtype)
-            return results
-        path = results['img_path']
-        try:
-            with Image.open(path) as file:
-                img = np.array(file.convert('RGB'), self.dtype)
-        except OSError as error:
-            raise ValueError(f'image {path!r} cannot be read whole: {error}') from error
-        results.update(img=img, img_shape=img.shape[:2], ori_shape=img.shape[:2])
-        return results

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import random
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from copy import deepcopy
-from itertools import chain, islice, repeat
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
-from mmengine.runner import Runner, autocast
-from torch import nn
+from mmengine.runner import Runner
 
 from ...machine import age
-from .hooks import ChannelsLastHook, ProgressiveResizeHook
-from .hooks.progress import images_per_second
-from .provenance import described
+from .costs import Costs, loaders, measured
 from .schedule import counted_epochs, set_epochs
+from .wording import images_per_second
 
-WARM_UP = 3  # steps that are not counted: they compile, choose algorithms and make gradients
 MEASURED = 0.02  # of the minutes, for each measurement
 RESERVE = 0.08  # of what is planned: steps vary, and hooks take a little
 ENDING = 3.0  # seconds from the last metric to the end of the process
 SHARE = 0.05  # of the time, at most, for validation, and as much for checkpoints
-
-Costs = dict[str, float]
 
 
 def planned(cfg: Config, minutes: float, build: Callable[[Config], Runner]) -> Runner:
@@ -50,12 +36,9 @@ def planned(cfg: Config, minutes: float, build: Callable[[Config], Runner]) -> R
         ValueError: Not even one epoch fits, or the config counts no epochs.
     """
     counted_epochs(cfg)
-    folder = tempfile.mkdtemp()
-    try:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         trial = build(Config(dict(cfg.to_dict(), work_dir=folder), filename=cfg.filename))
         costs = measured(trial, 60 * minutes * MEASURED)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     plan = [make_plan(cfg, costs, minutes, trial)]
     broadcast_object_list(plan)  # of the first process
     set_epochs(cfg, plan[0])
@@ -110,116 +93,3 @@ def total(costs: Costs, epochs: int, val_interval: int, save_interval: int) -> f
     validations, saves = -(-epochs // val_interval), -(-epochs // save_interval)
     each = epochs * costs['epoch'] + validations * (costs['val'] + costs['save']) + saves * costs['save']
     return costs['start'] + costs['test'] + each * (1 + RESERVE)
-
-
-# What a run takes -----------------------------------------------------------------------------------------
-
-
-def measured(runner: Runner, least: float) -> Costs:
-    """Seconds of a step, of an epoch, of a validation, of the test, of a checkpoint, and once in a run.
-
-    Args:
-        runner: A runner that has not begun. It gets its data loaders built.
-        least: Seconds of each measurement.
-    """
-    for name in loaders(runner):
-        setattr(runner, name, runner.build_dataloader(getattr(runner, name), runner.seed))
-        described(getattr(runner, name).dataset, name.split('_')[1])  # read for the record, once
-    for hook in runner.hooks:
-        if isinstance(hook, ChannelsLastHook):
-            hook.before_run(runner)
-    with unchanged(runner.model):
-        wrapper = runner.build_optim_wrapper(deepcopy(runner.optim_wrapper))
-        runner._train_loop = runner.build_train_loop(runner._train_loop)
-        runner._maybe_compile('train_step')
-        costs = training(runner, wrapper, least)
-        costs['save'] = seconds(lambda: save(runner.model, wrapper, Path(runner.work_dir, 'trial.pth')))
-        costs['start'] = 1.0  # loops and hooks are set up again
-        for name in ('val', 'test'):
-            first, costs[name] = evaluation(runner, name, least)
-            costs['start'] += first
-    return costs
-
-
-def loaders(runner: Runner) -> list[str]:
-    """The attributes of a runner that hold its data loaders."""
-    names = (f'_{split}_dataloader' for split in ('train', 'val', 'test'))
-    return [name for name in names if getattr(runner, name) is not None]
-
-
-@contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
-    """Put weights, statistics and random generators back; gradients are dropped."""
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
-    drawn = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    try:
-        yield
-    finally:
-        model.load_state_dict(weights)
-        model.zero_grad(set_to_none=True)
-        random.setstate(drawn[0])
-        np.random.set_state(drawn[1])
-        torch.set_rng_state(drawn[2])
-        torch.cuda.set_rng_state_all(on_gpus)
-
-
-def training(runner: Runner, wrapper: Any, least: float) -> Costs:
-    """Seconds of a step and of an epoch, data included, on average over the image sizes of the run."""
-    loader = runner._train_loop.dataloader
-    batches = chain.from_iterable(repeat(loader))
-    resize = next((hook for hook in runner.hooks if isinstance(hook, ProgressiveResizeHook)), None)
-    if resize is not None:
-        resize.before_train(runner)
-    runner.model.train()
-
-    def steps(count: int, side: int | None) -> float:
-        return seconds(lambda: [step(batch, side) for batch in islice(batches, count)])
-
-    def step(batch: Any, side: int | None) -> None:
-        if resize is not None:
-            resize.resize(runner, batch, side)
-        runner.model.train_step(batch, optim_wrapper=wrapper)
-
-    mean = 0.0
-    for share, side in resize.shares(runner.max_epochs) if resize else [(1.0, None)]:
-        steps(WARM_UP, side)
-        count = [max(2, min(len(loader), round(least / steps(1, side))))]
-        broadcast_object_list(count)
-        mean += share * steps(count[0], side) / count[0]
-    return dict(step=mean, epoch=mean * len(loader))
-
-
-def evaluation(runner: Runner, name: str, least: float) -> tuple[float, float]:
-    """Seconds of the first batch, for which data workers start, and of all others of a validation or test."""
-    loader = getattr(runner, f'_{name}_dataloader')
-    if loader is None:
-        return 0.0, 0.0
-    evaluator = runner.build_evaluator(deepcopy(getattr(runner, f'_{name}_evaluator')))
-    evaluator.dataset_meta = loader.dataset.metainfo
-    half = runner.cfg.get(f'{name}_cfg', {}).get('fp16', False)
-    batches, predict = iter(loader), getattr(runner.model.eval(), f'{name}_step')
-
-    def steps(count: int) -> float:
-        with torch.no_grad(), autocast(enabled=half):
-            return seconds(lambda: [evaluator.process(predict(batch), batch) for batch in islice(batches, count)])
-
-    first = steps(1)
-    if len(loader) == 1:
-        return 0.0, first
-    one = steps(1)
-    more = min(len(loader) - 2, round(least / one))
-    return first, (len(loader) - 1) * (one if more < 1 else steps(more) / more)
-
-
-def save(model: nn.Module, wrapper: Any, path: Path) -> None:
-    torch.save(dict(state_dict=model.state_dict(), optimizer=wrapper.state_dict()), path)
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    """Of some work, the device's included."""
-    started = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started

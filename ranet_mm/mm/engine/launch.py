@@ -45,7 +45,7 @@ def leave() -> None:
 
     The threads of a group that is left to the interpreter's exit now and then abort the process, and with it a run
     that had succeeded (pytorch/pytorch#190489). They end with the last that holds the group: the model's wrapper
-    does, which `cli.common.run` has collected before the exit.
+    does, which the programs have collected before the exit.
     """
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized() and distributed.get_backend() == 'gloo':

@@ -1,11 +1,11 @@
-"""A training loop that resumes inside an epoch."""
+"""A training loop that resumes inside an epoch, and what loops count."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
 
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 
@@ -85,3 +85,13 @@ class _Rest:
 
     def __len__(self) -> int:
         return len(self.sampler)
+
+
+def by_epoch(runner: Runner) -> bool:
+    """Whether training counts epochs; mmseg's schedules count iterations."""
+    return isinstance(runner.train_loop, EpochBasedTrainLoop)
+
+
+def stretch(runner: Runner) -> int:
+    """Iterations whose losses make one point of the curve: an epoch's, or those between two validations."""
+    return len(runner.train_dataloader) if by_epoch(runner) else runner.train_loop.val_interval

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ..data.identity import common_folder, data_name
-from .hooks.progress import shown
+from .workdir import shown
 
 PACKAGES = (
     'torch', 'torchvision', 'timm', 'numpy', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmsegmentation',

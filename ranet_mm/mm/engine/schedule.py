@@ -7,7 +7,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .hooks import ProgressiveResizeHook, hook_type
+from .hooks import ProgressiveResizeHook
+from .hooks.kind import hook_type
 
 WHOLE = 'step_size', 'begin', 'end', 'T_max', 'total_iters'
 WARM_UP = 0.1  # of the run: at most so long is what is counted in iterations

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 MARKER = 'run.json'
 LATEST = 'last_checkpoint'
-CHECKPOINTS = 'epoch_*.pth', 'iter_*.pth', 'best_*.pth', 'interrupted.pth'
-# Fields without influence on the trained weights.
+RECORD = 'record.json'
+INTERRUPTED = 'interrupted.pth'
+CHECKPOINTS = 'epoch_*.pth', 'iter_*.pth', 'best_*.pth', INTERRUPTED
+# Fields without influence on the trained weights; `load_from`, which a resumed run sets anew, is looked at by itself.
 IGNORED = (
     'work_dir', 'launcher', 'resume', 'load_from', 'env_cfg', 'default_hooks', 'visualizer', 'vis_backends',
     'log_level', 'log_processor', 'model_wrapper_cfg',
@@ -31,23 +34,57 @@ def fingerprint(cfg: Config) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def start(cfg: Config) -> str | None:
+    """The weights that a new run starts from, told from the current folder where they lie below; None from scratch."""
+    path = cfg.get('load_from')
+    return path if not path or '://' in path else shown(path)
+
+
+def held(folder: Path) -> dict[str, Any] | None:
+    """What the folder's run has written of itself; None where there is no run that has."""
+    marker = folder / MARKER
+    return json.loads(marker.read_text()) if marker.is_file() else None
+
+
 def check(cfg: Config) -> None:
     """Make sure that a new run may write into the work dir. Nothing is written yet.
 
     Raises:
-        FileExistsError: The work dir holds a run of another config.
+        FileExistsError: The work dir holds a run of another config, or one that started from other weights.
     """
     folder = Path(cfg.work_dir)
-    marker = folder / MARKER
-    if marker.is_file():
-        holds_another = json.loads(marker.read_text())['fingerprint'] != fingerprint(cfg)
-    else:
+    run = held(folder)
+    if run is None:
         holds_another = any(path for pattern in CHECKPOINTS for path in folder.glob(pattern))
+    else:
+        holds_another = run['fingerprint'] != fingerprint(cfg) or run.get('load_from') != start(cfg)
     if holds_another:
         raise FileExistsError(
             f'work dir {str(folder)!r} already holds a run of another config: choose another --work-dir, '
             'go on with it by --resume, or replace it by --overwrite'
         )
+
+
+def claim(cfg: Config, folder: Path, clean: bool, resumed: bool) -> None:
+    """Mark a work dir as this run's, and remove what another run would be mistaken for it by.
+
+    Args:
+        cfg: The run's config.
+        folder: The work dir.
+        clean: Remove another run's checkpoints too.
+        resumed: The run goes on with the one that is there: it started where that one did.
+    """
+    before = held(folder) or {}
+    if not resumed:
+        for name in (LATEST, RECORD):
+            (folder / name).unlink(missing_ok=True)
+        for path in [path for pattern in CHECKPOINTS for path in folder.glob(pattern)] if clean else ():
+            path.unlink()
+    if resumed and cfg.get('minutes'):  # a run by time is known by the epochs before it set its own
+        return
+    origin = before.get('load_from') if resumed else start(cfg)
+    entry = dict(config=cfg.filename, fingerprint=fingerprint(cfg), load_from=origin)
+    (folder / MARKER).write_text(json.dumps(entry, indent=1) + '\n')
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -57,3 +94,8 @@ def latest_checkpoint(folder: Path) -> Path | None:
         return None
     path = Path(pointer.read_text().strip())
     return path if path.is_file() else folder / path.name  # the work dir may have been moved
+
+
+def shown(path: str) -> str:
+    """A path from the current folder, where it lies below."""
+    return os.path.relpath(path) if Path(path).resolve().is_relative_to(Path.cwd()) else str(path)

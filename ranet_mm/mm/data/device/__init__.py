@@ -1,13 +1,16 @@
 """Small data sets on the device: one uint8 tensor, from which batches are cropped, flipped and mixed there.
 
-    DeviceDataset -> indices, with EpochSampler's seed and epoch -> DevicePreprocessor -> pictures and labels
+    EpochSampler: indices, seed, epoch -> DeviceDataset, at_once: the same, and the decoded images they are of
+        -> DevicePreprocessor: pictures and labels
 
 A picture depends on (seed, epoch, sample) alone: not on the batch it is in, the device, the number of processes, or
 whether the run was resumed.
 """
 
+from .batch import at_once
 from .convert import on_device
-from .dataset import DeviceDataset, EpochSampler
+from .dataset import DeviceDataset
 from .preprocessor import DevicePreprocessor
+from .sampler import EpochSampler
 
-__all__ = ['DeviceDataset', 'DevicePreprocessor', 'EpochSampler', 'on_device']
+__all__ = ['DeviceDataset', 'DevicePreprocessor', 'EpochSampler', 'at_once', 'on_device']

@@ -1,59 +1,33 @@
-"""A data set in one tensor, and the sampler that tells its epoch."""
+"""A data set in one tensor."""
 
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
+from typing import Any
 
 import torch
-from mmcv.transforms import BaseTransform
-from mmengine.dataset import BaseDataset, Compose, DefaultSampler
+from mmengine.dataset import BaseDataset, Compose
 from mmengine.logging import print_log
 from mmpretrain.registry import DATASETS as MMPRETRAIN_DATASETS
-from mmpretrain.registry import TRANSFORMS as MMPRETRAIN_TRANSFORMS
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ....machine import cores
-from ....registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
+from ....registry import DATASETS
 from ..identity import common_folder, fingerprint, signature, unwrapped, whole
+from .batch import Places, Store
 from .cache import cached, decoded
-from .table import TRANSFORMS, build
+from .pipeline import loader, split, take_pipeline
+from .sampler import Key
+from .table import build
 
-NUMBERS = itertools.count()
-STORES: WeakValueDictionary[int, DeviceDataset] = WeakValueDictionary()
-CONTAINERS = [dict(type=name) for name in ('PackInputs', 'NumpyToPIL', 'PILToNumpy')]
-
-
-class Key(NamedTuple):
-    """What the augmentation of a sample depends on."""
-
-    index: int
-    seed: int
-    epoch: int
-
-
-class Store(NamedTuple):
-    """A data set on a device: images (N, C, H, W) uint8 and labels (N,) int64."""
-
-    images: Tensor
-    labels: Tensor
-
-
-@DATA_SAMPLERS.register_module()
-class EpochSampler(DefaultSampler):
-    """MMEngine's `DefaultSampler`, which tells the seed and the epoch with each index."""
-
-    def __iter__(self) -> Iterator[Key]:
-        seed, epoch = self.seed, self.epoch
-        return (Key(index, seed, epoch) for index in super().__iter__())
+ORIGIN = 'sample_idx', 'img_path'
 
 
 @DATASETS.register_module()
@@ -83,44 +57,36 @@ class DeviceDataset(Dataset):
         self.dataset = MMPRETRAIN_DATASETS.build(in_one_process(cfg))
         self.cache = cache
         self.fingerprint: str | None = None  # see `identity.data_name`
-        self.stores: dict[torch.device, Store] = {}
-        self.number = next(NUMBERS)
-        STORES[self.number] = self
 
-    def full_init(self) -> None:
-        """Decode the images, or read them from the cache."""
-        if self.stores:
-            return
+    @cached_property
+    def store(self) -> Store:
+        """The images, decoded or read from the cache."""
         started = time.perf_counter()
         self.dataset.full_init()
         samples = samples_of(self.dataset)
         labels = torch.tensor([label(i, sample) for i, sample in enumerate(samples)])
         images = None if self.cache is False else self._from_folder(samples)
-        store = Store(self._decoded(samples) if images is None else images, labels)
-        self.stores[labels.device] = store
+        images = self._decoded(samples) if images is None else images
+        origins = [{name: sample[name] for name in ORIGIN if name in sample} for sample in samples]
         print_log(
-            f'{len(labels)} images as one tensor of {store.images.nbytes / 2**20:.0f} MiB '
+            f'{len(labels)} images as one tensor of {images.nbytes / 2**20:.0f} MiB '
             f'in {time.perf_counter() - started:.1f} s',
             logger='current',
         )
+        return Store(images, labels, self.transforms, origins)
 
-    def on(self, device: torch.device) -> Store:
-        """The data on a device, copied there when first asked for."""
-        self.full_init()
-        if device not in self.stores:
-            self.stores[device] = Store(*(tensor.to(device) for tensor in next(iter(self.stores.values()))))
-        return self.stores[device]
+    def full_init(self) -> None:
+        """Have the images decoded, as MMEngine asks for before data workers start."""
+        self.store  # noqa: B018
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.store)
 
-    def __getitem__(self, key: int | Key) -> dict[str, int]:
-        if isinstance(key, Key):
-            return dict(inputs=key.index, seed=key.seed, epoch=key.epoch, store=self.number)
-        return dict(inputs=key, store=self.number)
+    def __getitem__(self, key: int | Key) -> dict[str, Any]:
+        return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: Sequence[int | Key]) -> Places:
-        return Places(self, keys)
+        return Places(self.store, keys)
 
     @property
     def metainfo(self) -> dict:
@@ -194,38 +160,6 @@ def beside(paths: Collection[str]) -> Path:
     return root.parent / f'.{root.name}.decoded'
 
 
-class Places(Sequence):
-    """Items of a `DeviceDataset`, which `at_once` makes a batch of without making the items."""
-
-    def __init__(self, data: DeviceDataset, keys: Sequence[int | Key]) -> None:
-        self.data, self.keys = data, keys
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __getitem__(self, number: int) -> dict[str, int]:
-        return self.data[self.keys[number]]
-
-
-@FUNCTIONS.register_module()
-def at_once(places: Places) -> dict[str, Any]:
-    """A `collate_fn` for `DeviceDataset`: a batch as `default_collate` makes it of single items, with one `store`."""
-    if not isinstance(places, Places):
-        raise ValueError("collate_fn='ranet_mm.at_once' is not allowed: it is for type='ranet_mm.DeviceDataset'")
-    columns, store = torch.tensor(places.keys), places.data.number
-    if columns.ndim == 1:
-        return dict(inputs=columns, store=store)
-    index, seed, epoch = columns.unbind(1)
-    return dict(inputs=index, seed=seed, epoch=epoch, store=store)
-
-
-def take_pipeline(cfg: dict) -> list[dict]:
-    """Take the pipeline out of a data set's config, or out of the one that it wraps."""
-    while 'pipeline' not in cfg and isinstance(cfg.get('dataset'), Mapping):
-        cfg = cfg['dataset']
-    return list(cfg.pop('pipeline', ()))
-
-
 def in_one_process(cfg: dict) -> dict:
     """Without the packing of samples that MMEngine's data sets do for data workers, which are not needed here."""
     inner = cfg
@@ -243,25 +177,3 @@ def samples_of(dataset: Any) -> Sequence[Mapping[str, Any]]:
     if isinstance(dataset, BaseDataset) and not dataset.serialize_data:
         return [dict(sample, sample_idx=index) for index, sample in enumerate(dataset.data_list)]
     return [dataset.get_data_info(index) for index in range(len(dataset))]
-
-
-def split(pipeline: Sequence[Mapping[str, Any]]) -> tuple[list[dict], list[dict]]:
-    """What loads, and what is random; without what only changes the container."""
-    pipeline = [dict(transform) for transform in pipeline if dict(transform) not in CONTAINERS]
-    names = [transform['type'] in TRANSFORMS for transform in pipeline]
-    first = names.index(True) if True in names else len(pipeline)
-    return pipeline[:first], pipeline[first:]
-
-
-def loader(cfg: dict) -> Any:
-    """A transform that gives the same result each time.
-
-    Raises:
-        ValueError: It is random.
-    """
-    transform = MMPRETRAIN_TRANSFORMS.build(cfg)
-    if not isinstance(transform, BaseTransform) or getattr(transform, '_methods_with_randomness', ()):
-        raise ValueError(
-            f'transform {cfg["type"]} is not allowed on the device: random ones are {", ".join(TRANSFORMS)}'
-        )
-    return transform

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ....registry import MODELS
 from ..labels import Labels
-from .dataset import STORES, DeviceDataset
+from .batch import Store
 from .draws import Draws
 from .mixing import Mixing
 
@@ -62,48 +62,46 @@ class DevicePreprocessor(ClsDataPreprocessor):
             if training and self.size:
                 raise ValueError("size is not allowed without a train_dataloader of type='ranet_mm.DeviceDataset'")
             return super().forward(data, training)
-        dataset = STORES[data['store'] if isinstance(data['store'], int) else int(data['store'][0])]
+        store = data['store'] if isinstance(data['store'], Store) else data['store'][0]  # one of each item
         index, key = self._tensor(data['inputs']), [self._tensor(data[name]) for name in KEY if name in data]
-        if not key and (dataset.transforms or (training and self.mixing)):
+        if not key and (store.transforms or (training and self.mixing)):
             raise ValueError("the sampler of random pictures is not allowed: its type must be 'ranet_mm.EpochSampler'")
-        draws = Draws(*key, index) if key else None
-        inputs = self._pictures(dataset, index, draws, training)
+        draws, there = Draws(*key, index) if key else None, store.on(self.device)
+        inputs = self._pictures(there, index, draws, training)
         if not training:
-            return dict(inputs=inputs, data_samples=self._described(dataset, data['inputs']))
-        labels = dataset.on(self.device).labels[index]
+            return dict(inputs=inputs, data_samples=self._described(store, data['inputs']))
+        labels = there.labels[index]
         scores = self._scores(labels) if self.to_onehot else None
         if self.mixing:
-            inputs, scores = self._mixed(dataset, draws, key, inputs, scores)
+            inputs, scores = self._mixed(there, draws, key, inputs, scores)
         return dict(inputs=inputs, data_samples=Labels(labels, scores))
 
-    def _pictures(self, dataset: DeviceDataset, index: Tensor, draws: Draws | None, training: bool) -> Tensor:
-        images = dataset.on(self.device).images[index]
-        for transform in dataset.transforms:
+    def _pictures(self, store: Store, index: Tensor, draws: Draws | None, training: bool) -> Tensor:
+        images = store.images[index]
+        for transform in store.transforms:
             images = transform(images, draws)
         if training and self.size:
             images = resized(images, self.size)
         return super().forward(dict(inputs=images))['inputs']
 
     def _mixed(
-        self, dataset: DeviceDataset, draws: Draws, key: Sequence[Tensor], inputs: Tensor, scores: Tensor
+        self, store: Store, draws: Draws, key: Sequence[Tensor], inputs: Tensor, scores: Tensor
     ) -> tuple[Tensor, Tensor]:
-        partner = draws.integers(len(dataset))
-        others = self._pictures(dataset, partner, Draws(*key, partner), training=True)
+        partner = draws.integers(len(store))
+        others = self._pictures(store, partner, Draws(*key, partner), training=True)
         weight = self.mixing(draws, inputs.shape)
         share = weight.mean((1, 2, 3))[:, None]
-        other_scores = self._scores(dataset.on(self.device).labels[partner])
-        return weight * inputs + (1 - weight) * others, share * scores + (1 - share) * other_scores
+        mixed = share * scores + (1 - share) * self._scores(store.labels[partner])
+        return weight * inputs + (1 - weight) * others, mixed
 
-    def _described(self, dataset: DeviceDataset, indices: Tensor | Sequence[int]) -> list[DataSample]:
+    def _described(self, store: Store, indices: Tensor | Sequence[int]) -> list[DataSample]:
         """Samples on the host, where metrics read them, which say what they are and from which file."""
-        indices = torch.as_tensor(indices).cpu()
-        labels = dataset.on(torch.device('cpu')).labels[indices]
+        indices = torch.as_tensor(indices)
+        labels = store.labels[indices]
         samples = list(Labels(labels, self._scores(labels) if self.to_onehot else None))
         for sample, index in zip(samples, indices.tolist(), strict=True):
-            info = dataset.get_data_info(index)
-            for name in ('sample_idx', 'img_path'):
-                if name in info:
-                    sample.set_field(info[name], name, field_type='metainfo')
+            for name, value in store.origins[index].items():
+                sample.set_field(value, name, field_type='metainfo')
         return samples
 
     def _scores(self, labels: Tensor) -> Tensor:

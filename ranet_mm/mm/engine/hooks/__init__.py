@@ -1,13 +1,5 @@
 """What `ranet_mm.registry.HOOKS` offers, one file each."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
-from mmengine.hooks import Hook
-
-from ....registry import HOOKS
 from .channels_last import ChannelsLastHook
 from .checkpoint_guard import CheckpointGuardHook
 from .data_guard import DataGuardHook
@@ -28,13 +20,4 @@ __all__ = [
     'ProgressiveResizeHook',
     'RecordHook',
     'RuntimeInfoHook',
-    'hook_type',
 ]
-
-
-def hook_type(entry: Mapping[str, Any] | Hook) -> type:
-    """The class of an entry of `custom_hooks`: a hook, or a config with its name or itself."""
-    if isinstance(entry, Hook):
-        return type(entry)
-    kind = entry['type']
-    return HOOKS.get(kind) if isinstance(kind, str) else kind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..workdir import CHECKPOINTS, LATEST, MARKER, fingerprint
+from .. import workdir
 
 
 class ClaimHook(Hook):
@@ -32,16 +31,6 @@ class ClaimHook(Hook):
 
     @master_only
     def _claim(self, runner: Runner) -> None:
-        folder = Path(runner.work_dir)
-        if not runner._resume:
-            (folder / LATEST).unlink(missing_ok=True)
-            for pattern in CHECKPOINTS if self.clean else ():
-                for path in folder.glob(pattern):
-                    path.unlink()
-        if not (
-            runner._resume and self.cfg.get('minutes')
-        ):  # a run by time is known by the epochs before it set its own
-            entry = dict(config=self.cfg.filename, fingerprint=fingerprint(self.cfg))
-            (folder / MARKER).write_text(json.dumps(entry, indent=1) + '\n')
+        workdir.claim(self.cfg, Path(runner.work_dir), self.clean, runner._resume)
         if hasattr(runner, 'write_config'):
             runner.write_config()

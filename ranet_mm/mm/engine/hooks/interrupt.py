@@ -15,14 +15,16 @@ from mmengine.runner import Runner
 
 from ....registry import HOOKS
 from .. import launch
+from ..workdir import INTERRUPTED, LATEST
 
 
 @HOOKS.register_module()
 class InterruptHook(Hook):
     """On SIGINT or SIGTERM finish the training step, save `interrupted.pth`, and stop; a second signal stops at once.
 
-    In validation it stops without saving, as checkpoints are saved before. Several processes get the signal at
-    different steps, or only one of them gets it: after each step they tell each other, on the host.
+    In validation and in the test it stops without saving, as checkpoints are saved before. Several processes get the
+    signal at different steps, or only one of them gets it: after each step, and after each batch that all of them have,
+    they tell each other, on the host.
 
     Raises:
         KeyboardInterrupt: Training was interrupted.
@@ -30,7 +32,6 @@ class InterruptHook(Hook):
 
     priority = 'LOWEST'
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
-    FILE = 'interrupted.pth'
 
     def __init__(self) -> None:
         self.interrupted = False
@@ -44,35 +45,36 @@ class InterruptHook(Hook):
         self.previous = {number: signal.signal(number, self._note) for number in self.SIGNALS}
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        if self._any_interrupted():
+        if self._most(self.interrupted):
             folder = Path(runner.work_dir)
-            runner.save_checkpoint(str(folder), self.FILE, meta=dict(epoch=runner.epoch, iter=runner.iter + 1))
+            runner.save_checkpoint(str(folder), INTERRUPTED, meta=dict(epoch=runner.epoch, iter=runner.iter + 1))
             if is_main_process():
-                (folder / 'last_checkpoint').write_text(str(folder / self.FILE))
+                (folder / LATEST).write_text(str(folder / INTERRUPTED))
             self._stop(f'interrupted after iteration {runner.iter + 1} of {runner.max_iters}')
 
-    def _any_interrupted(self) -> bool:
+    def _most(self, number: int) -> int:
+        """The greatest of the processes' numbers."""
         if self.group is None:
-            return self.interrupted
-        flag = torch.tensor(int(self.interrupted))
-        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, self.group)
-        return bool(flag)
+            return int(number)
+        found = torch.tensor(int(number))
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX, self.group)
+        return int(found)
 
-    def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        if self.interrupted:
-            self._stop('interrupted in validation')
+    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        if mode != 'train':
+            self.common = -self._most(-len(getattr(runner, f'{mode}_dataloader')))
 
-    def after_test_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        if self.interrupted:
-            self._stop('interrupted in the test')
+    def _after_iter(self, runner: Runner, batch_idx: int, *args: Any, mode: str = 'train', **kwargs: Any) -> None:
+        if batch_idx < self.common and self._most(self.interrupted):
+            self._stop(f'interrupted in {dict(val="validation", test="the test")[mode]}')
 
     def after_train(self, runner: Runner) -> None:
         self._restore()
         self._leave()
         folder = Path(runner.work_dir)
-        latest = folder / 'last_checkpoint'
-        if is_main_process() and latest.is_file() and Path(latest.read_text()).name != self.FILE:
-            (folder / self.FILE).unlink(missing_ok=True)
+        latest = folder / LATEST
+        if is_main_process() and latest.is_file() and Path(latest.read_text()).name != INTERRUPTED:
+            (folder / INTERRUPTED).unlink(missing_ok=True)
 
     def _stop(self, what: str) -> None:
         self._restore()

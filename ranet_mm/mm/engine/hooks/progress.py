@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
-import numpy as np
 import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ....registry import HOOKS
-
-NAMES = {'accuracy/top1': 'accuracy'}
-
-
-class Display(Protocol):
-    """Where progress is shown."""
-
-    def update(self, title: str, done: int, total: int, status: str) -> None: ...
-
-    def line(self, text: str) -> None: ...
-
-    def close(self) -> None: ...
+from ..loops import by_epoch, stretch
+from ..wording import clock, images_per_second, run_name, scores
+from ..workdir import shown
 
 
 class Bar:
@@ -87,7 +75,7 @@ class ProgressHook(Hook):
 
     def __init__(self, interval: float = 30.0, stream: TextIO | None = None) -> None:
         self.interval, self.stream = interval, stream
-        self.display: Display | None = None
+        self.display: Bar | Lines | None = None
         self.scores = ''
 
     def before_run(self, runner: Runner) -> None:
@@ -142,45 +130,9 @@ class ProgressHook(Hook):
         return '  '.join(filter(None, parts))
 
 
-def by_epoch(runner: Runner) -> bool:
-    """Whether training counts epochs; mmseg's schedules count iterations."""
-    return isinstance(runner.train_loop, EpochBasedTrainLoop)
-
-
-def stretch(runner: Runner) -> int:
-    """Iterations whose losses make one point of the curve: an epoch's, or those between two validations."""
-    return len(runner.train_dataloader) if by_epoch(runner) else runner.train_loop.val_interval
-
-
-def scores(metrics: Mapping[str, float]) -> str:
-    """`accuracy 98.33`, from MMEngine's metrics."""
-    return '  '.join(f'{NAMES.get(k, k)} {v:.2f}' for k, v in metrics.items() if isinstance(v, float | np.floating))
-
-
-def images_per_second(speed: float) -> str:
-    return f'{speed:.0f} images/s' if speed >= 10 else f'{speed:.1f} images/s'
-
-
-def clock(seconds: float) -> str:
-    """`h:mm:ss`, or `m:ss` below an hour."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f'{hours}:{minutes:02d}:{rest:02d}' if hours else f'{minutes}:{rest:02d}'
-
-
 def headline(runner: Runner) -> str:
     """What runs, on what, and where it writes."""
     millions = sum(p.numel() for p in runner.model.parameters()) / 1e6
     device = next(runner.model.parameters()).device.type
     threads = f' with {torch.get_num_threads()} threads' if device == 'cpu' else ''
     return f'{run_name(runner)}: {millions:.1f} M parameters on {device}{threads}, writing to {shown(runner.work_dir)}'
-
-
-def run_name(runner: Runner) -> str:
-    """The config file's name, which MMEngine follows with a time stamp."""
-    return runner.experiment_name.rsplit('_', 2)[0]
-
-
-def shown(path: str) -> str:
-    """A path from the current folder, where it lies below."""
-    return os.path.relpath(path) if Path(path).resolve().is_relative_to(Path.cwd()) else str(path)

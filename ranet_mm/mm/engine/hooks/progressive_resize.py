@@ -53,6 +53,7 @@ class ProgressiveResizeHook(Hook):
         return [((end - start) / epochs, side) for (start, side), end in zip(self.sizes, first[1:], strict=True)]
 
     def before_train(self, runner: Runner) -> None:
+        """Tell the network, which takes small pictures for a mistake, that they are meant."""
         for module in runner.model.modules():
             if hasattr(module, 'min_size'):
                 module.min_size = min(module.min_size, *(side for _, side in self.sizes))

@@ -15,18 +15,24 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ....registry import HOOKS
+from ..loops import by_epoch, stretch
 from ..provenance import commit, described, hardware, peak_memory, typed_command, versions
-from .progress import by_epoch, run_name, shown, stretch
+from ..wording import run_name
+from ..workdir import RECORD, shown, start
 
 OF_AN_EARLIER_RUN = (
     'name', 'config', 'command', 'seed', 'commit', 'hardware', 'processes', 'epochs', 'iterations', 'iteration',
     'seconds', 'images',
 )  # fmt: skip
+# Of all sittings, before the first one.
+COSTS = dict(
+    seconds=0.0, train_seconds=0.0, cpu_seconds=0.0, images=0, images_per_second=0.0, peak_memory_mib=0
+)  # fmt: skip
 
 
 @HOOKS.register_module()
 class RecordHook(Hook):
-    """Write `record.json` into the work dir: what ran, on what, and the curve, epoch by epoch.
+    """Write `record.json` into the work dir: what ran, on what, and the curve, by epochs or validations.
 
     The record travels with the checkpoints, so a resumed run goes on with what was true at its checkpoint.
     Of the record's fields, `seconds` adds up training and validation, `cpu_seconds` is what this process used of
@@ -37,7 +43,6 @@ class RecordHook(Hook):
     """
 
     priority = 'LOW'  # before checkpoints are saved
-    FILE = 'record.json'
 
     def __init__(self) -> None:
         self.record: dict[str, Any] = {}
@@ -53,7 +58,7 @@ class RecordHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         old = self.resumed
-        self.path = Path(runner.work_dir) / self.FILE
+        self.path = Path(runner.work_dir) / RECORD
         self.since, self.cpu_since = time.perf_counter(), time.process_time()
         self.images, self.train_seconds = 0, 0.0
         self.record = dict(
@@ -71,12 +76,7 @@ class RecordHook(Hook):
             epochs=runner.max_epochs,
             iterations=runner.max_iters,
             iteration=runner.iter,
-            seconds=old.get('seconds', 0.0),
-            train_seconds=old.get('train_seconds', 0.0),
-            cpu_seconds=old.get('cpu_seconds', 0.0),
-            images=old.get('images', 0),
-            images_per_second=old.get('images_per_second', 0.0),
-            peak_memory_mib=old.get('peak_memory_mib', 0),
+            **{name: old.get(name, nothing) for name, nothing in COSTS.items()},
             curve=old.get('curve', []),
             settings=settings(runner),
         )
@@ -113,8 +113,13 @@ class RecordHook(Hook):
             self.record['curve'][-1].update(_numbers(metrics))
             self._write(runner.iter)
 
+    def after_train(self, runner: Runner) -> None:
+        if not self.record['curve']:  # iterations without a validation
+            self._add_point(runner, iteration=runner.iter)
+        self._write(runner.iter)
+
     def after_test_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
-        if self.record.get('curve'):  # at the end of training
+        if self.record:  # at the end of training
             self.record['test'] = _numbers(metrics)
             self._describe_data(runner, 'test', {})
             self._write(runner.iter)
@@ -124,13 +129,10 @@ class RecordHook(Hook):
         checkpoint['record'] = json.loads(self._text())
 
     def _update(self, iteration: int) -> None:
-        now, cpu_now = time.perf_counter(), time.process_time()
-        record = self.record
-        record['iteration'] = iteration
-        record['seconds'] = round(record['seconds'] + now - self.since, 1)
-        record['cpu_seconds'] = round(record['cpu_seconds'] + cpu_now - self.cpu_since, 1)
+        record, now, cpu_now = self.record, time.perf_counter(), time.process_time()
+        spent = dict(seconds=now - self.since, cpu_seconds=cpu_now - self.cpu_since, train_seconds=self.train_seconds)
+        record.update(iteration=iteration, **{name: round(record[name] + more, 1) for name, more in spent.items()})
         record['images'] += self.images
-        record['train_seconds'] = round(record['train_seconds'] + self.train_seconds, 1)
         record['images_per_second'] = round(record['images'] / max(record['train_seconds'], 1e-3), 1)
         record['peak_memory_mib'] = max(record['peak_memory_mib'], peak_memory())
         self.since, self.cpu_since, self.images, self.train_seconds = now, cpu_now, 0, 0.0
@@ -169,10 +171,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 def settings(runner: Runner) -> dict[str, Any]:
     """The config; a checkpoint that the run goes on from is told from the current folder, where it lies below."""
-    found = runner.cfg.to_dict()
-    if found.get('load_from') and '://' not in found['load_from']:
-        found['load_from'] = shown(found['load_from'])
-    return found
+    return {**runner.cfg.to_dict(), 'load_from': start(runner.cfg)}
 
 
 def _rounded(value: float) -> float:
