@@ -24,7 +24,7 @@ KEPT = ('epoch', 'iter', 'mmengine_version', 'dataset_meta')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='publish_model', description=__doc__)
+    parser = program.Parser('publish', __doc__)
     parser.add_argument('checkpoint', help='checkpoint of a training run, of OpenMMLab or of timm')
     parser.add_argument('name', help='start of the names to write, as in published/att56_digits')
     parser.add_argument(
@@ -32,7 +32,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='the averaged weights, or those as trained; the averaged ones where there are some by default',
     )  # fmt: skip
     parser.add_argument('--model', help='timm name of the model, where the checkpoint does not say it')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
 
 
