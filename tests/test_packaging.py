@@ -27,7 +27,11 @@ def source(tmp_path_factory):
     """A copy of the checkout, so that a build leaves nothing behind in it."""
     pytest.importorskip('setuptools')
     target = tmp_path_factory.mktemp('source') / 'ranet_mm'
-    ignored = shutil.ignore_patterns('.*', '__pycache__', 'build', 'dist', 'data', 'work_dirs', '*.egg-info')
+    anywhere = shutil.ignore_patterns('.*', '__pycache__', '*.egg-info')
+
+    def ignored(folder, names):
+        return anywhere(folder, names) | ({'build', 'dist', 'data', 'work_dirs'} if Path(folder) == ROOT else set())
+
     return shutil.copytree(ROOT, target, ignore=ignored)
 
 

@@ -98,8 +98,7 @@ def prepare(name: str, args: argparse.Namespace, device: torch.device) -> Conten
     """Build a model and its step, warm up, and see what one step needs."""
     import timm
 
-    if not timm.is_model(name.partition('.')[0]):
-        raise ValueError(f'model {name!r} is not known: `{program.COMMAND} models` lists ours, and timm has others')
+    program.check_timm_model(name)
     torch.manual_seed(0)
     model = timm.create_model(name, **program.parse_options(args.options)).to(device).train(args.train)
     if args.channels_last:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -150,14 +149,8 @@ def convert(args: argparse.Namespace) -> None:
     write = WRITERS[args.target]
     if args.source == args.target == 'openmmlab':
         write = partial(write_openmmlab, record=read_checkpoint(args.input).get('record', {}))
-    output = Path(args.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(f'.part-{os.getpid()}-{output.name}')  # never a half-written output
-    try:
+    with program.whole(Path(args.output)) as part:
         write(part, state, arch)
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
     print(f'wrote {args.output}: {len(state)} tensors of {describe(arch)}')
 
 

@@ -24,7 +24,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--pretrained', action='store_true', help='with the weights of that name')
     parser.share('--checkpoint', '--overwrite')
     parser.add_argument('--num-classes', type=int, help="classes (the variant's own by default)")
-    parser.add_argument('--model-kwargs', nargs='*', default={}, action=_parse_kwargs(), metavar='KEY=VALUE')
+    parser.add_argument('--model-kwargs', nargs='*', default=[], metavar='KEY=VALUE', help='change the model')
     parser.add_argument('--opset', type=int, default=18, help='version of the ONNX operators, 18 or later')
     parser.add_argument('--static', action='store_true', help='fix the size of the images; the batch stays dynamic')
     parser.add_argument('--sizes', type=int, nargs='+', help='sides of the images to check with, in pixels')
@@ -36,12 +36,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.pretrained and args.checkpoint:
         parser.error('--pretrained and --checkpoint exclude each other')
     return args
-
-
-def _parse_kwargs() -> type[argparse.Action]:
-    from timm.utils import ParseKwargs
-
-    return ParseKwargs
 
 
 def export(args: argparse.Namespace) -> None:
@@ -73,9 +67,8 @@ def build(args: argparse.Namespace) -> nn.Module:
     from ..weights.fit import fitting
     from ..weights.read import read, weights_of
 
-    model = timm.create_model(
-        args.model, pretrained=args.pretrained, num_classes=args.num_classes, scriptable=True, **args.model_kwargs
-    )
+    options = dict(pretrained=args.pretrained, num_classes=args.num_classes, scriptable=True)
+    model = timm.create_model(args.model, **options, **program.parse_options(args.model_kwargs))
     if args.checkpoint:
         state, _ = weights_of(read(args.checkpoint))
         model.load_state_dict(fitting(state, model))

@@ -84,8 +84,7 @@ def load(name: str | None, checkpoint: str | None) -> nn.Module:
 def shipped(name: str) -> nn.Module:
     import timm
 
-    if not timm.is_model(name.partition('.')[0]):
-        raise ValueError(f'model {name!r} is not known: `{program.COMMAND} models` lists ours, and timm has others')
+    program.check_timm_model(name)
     return timm.create_model(name, pretrained=True).eval()
 
 

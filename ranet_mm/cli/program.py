@@ -9,7 +9,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -90,15 +91,21 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f'error: {message} (--help lists the options)\n')
 
 
-def run(program: Callable[[argparse.Namespace], int | None], args: argparse.Namespace) -> int:
-    """Run a program; on an error print one sentence, and the traceback with `--debug` alone.
+def entry(
+    program: Callable[[argparse.Namespace], int | None],
+    parse_args: Callable[[Sequence[str] | None], argparse.Namespace],
+) -> Callable[[Sequence[str] | None], int]:
+    """The `main` of a command: arguments in, exit code out; it is the program's, 1 after an error, 130 if interrupted.
 
-    Returns:
-        The exit code: the program's, 1 after an error, 130 when interrupted.
+    An error is printed in one sentence, and its traceback with `--debug` alone.
     """
-    code = _run(program, args)
-    gc.collect()  # models are in cycles, and one of several processes holds their group: see `launch.leave`
-    return code
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        code = _run(program, parse_args(argv))
+        gc.collect()  # models are in cycles, and one of several processes holds their group: see `launch.leave`
+        return code
+
+    return main
 
 
 def _run(program: Callable[[argparse.Namespace], int | None], args: argparse.Namespace) -> int:
@@ -118,18 +125,6 @@ def _run(program: Callable[[argparse.Namespace], int | None], args: argparse.Nam
             raise
         print(f'error: {sentence(error)} (--debug shows where)', file=sys.stderr)
         return 1
-
-
-def entry(
-    program: Callable[[argparse.Namespace], int | None],
-    parse_args: Callable[[Sequence[str] | None], argparse.Namespace],
-) -> Callable[[Sequence[str] | None], int]:
-    """The `main` of a command: arguments in, exit code out."""
-
-    def main(argv: Sequence[str] | None = None) -> int:
-        return run(program, parse_args(argv))
-
-    return main
 
 
 def sentence(error: Exception) -> str:
@@ -165,6 +160,26 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
 
 def is_main_process() -> bool:
     return int(os.environ.get('RANK', 0)) == 0
+
+
+def check_timm_model(name: str) -> None:
+    """Raises `ValueError` where timm has no model of that name; a tag of weights may follow it."""
+    import timm
+
+    if not timm.is_model(name.partition('.')[0]):
+        raise ValueError(f'model {name!r} is not known: `{COMMAND} models` lists ours, and timm has others')
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Another path to write to, which becomes the file when all is written: never a half-written file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.part-{os.getpid()}-{path.name}')
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:

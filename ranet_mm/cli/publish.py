@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -89,11 +88,9 @@ def write(name: str, contents: Mapping[str, bytes]) -> dict[str, Path]:
     for path in paths.values():
         if path.exists():
             raise FileExistsError(f'{str(path)!r} exists already: these weights have been published under this name')
-        path.parent.mkdir(parents=True, exist_ok=True)
     for suffix, path in paths.items():
-        part = path.with_name(f'.part-{os.getpid()}-{path.name}')  # never a half-written file under its name
-        part.write_bytes(contents[suffix])
-        part.replace(path)
+        with program.whole(path) as part:
+            part.write_bytes(contents[suffix])
     return paths
 
 

@@ -12,7 +12,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..lab.board import Board
 from ..lab.cluster import CLUSTERS, CellJob, submit
 from ..lab.cost import images
 from ..lab.grid import REST, Cell, collect
@@ -68,6 +67,8 @@ def sweep(args: argparse.Namespace) -> int:
             raise ValueError(f'{cell.title} takes the rest of the time: --max-minutes must say how much there is')
     if args.cluster:
         return send(args, [c for c, state in zip(cells, states, strict=True) if state != 'done'], places)
+    from ..lab.board import Board
+
     threads = args.threads or default_threads(max(c.jobs for c in cells))
     pool = Pool(cells, places, Board(len(cells), states.count('done')), threads, 60 * args.max_minutes)
     outcomes = pool.run()
