@@ -37,11 +37,11 @@ format: $(INSTALLED) ## mend style and format
 	$(RUN) -m ruff format .
 
 golden: $(INSTALLED) ## write the counts that the tests assert; for a change that is meant to change them
-	$(RUN) tools/complexity.py --family --json > .counts.json && mv .counts.json tests/golden/models.json
+	$(RUN) -m ranet complexity --family --json > .counts.json && mv .counts.json tests/golden/models.json
 
 tables: $(INSTALLED) ## write the model index from the configs, and the documents' tables from results/ and tests/golden/
-	$(RUN) tools/make_metafile.py
-	$(RUN) tools/make_tables.py
+	$(RUN) -m ranet metafile
+	$(RUN) -m ranet tables
 
 wheel: $(INSTALLED) ## build dist/*.whl
 	rm -rf build

@@ -1,4 +1,4 @@
-"""The console command: `ranet NAME ...` runs the program that `tools/` has under a like name.
+"""The console command: `ranet NAME ...` runs the program `ranet_mm/cli/NAME.py`.
 
 It stands outside the package, whose import brings torch and timm, so that `ranet --help` answers at once.
 """
@@ -9,28 +9,30 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-# name: (module in ranet_mm.cli, what it does)
+# What each does; its module has the same name, with underscores.
 COMMANDS = {
-    'models': ('models', 'list the models: parameters, input, weights'),
-    'configs': ('configs', "list the package's own configs"),
-    'predict': ('predict', 'classify images'),
-    'train': ('train', 'train a model from a config'),
-    'test': ('test', 'evaluate a checkpoint'),
-    'sweep': ('sweep', 'run the grids of sweep files'),
-    'publish': ('publish', 'strip a checkpoint down to weights that others load'),
-    'card': ('card', 'measure weights of a run, ship them with the package and write their card'),
-    'convert': ('convert', 'convert weights from and to other implementations'),
-    'export': ('export', 'write ONNX, TorchScript or torch.export, and check the file'),
-    'complexity': ('complexity', 'count parameters, multiply-adds, activations and depth'),
-    'benchmark': ('benchmark', 'measure images/s and peak memory, models side by side'),
-    'data-speed': ('data_speed', 'measure what the data of a config cost, ordinary and on the device'),
-    'overhead': ('overhead', 'measure what the runner adds to a step of a bare loop'),
-    'print-config': ('print_config', 'print a config as it runs'),
-    'browse-dataset': ('browse_dataset', 'draw what the network sees in training'),
-    'vis-scheduler': ('vis_scheduler', 'learning rate and momentum of every iteration'),
-    'confusion-matrix': ('confusion_matrix', 'which classes are taken for which, from dumped predictions'),
-    'eval-metric': ('eval_metric', 'metrics of dumped predictions'),
-    'make-shapes': ('shapes', 'write images of shapes with boxes and masks'),
+    'models': 'list the models: parameters, input, weights',
+    'configs': "list the package's own configs",
+    'predict': 'classify images',
+    'train': 'train a model from a config',
+    'test': 'evaluate a checkpoint',
+    'sweep': 'run the grids of sweep files',
+    'publish': 'strip a checkpoint down to weights that others load',
+    'card': 'measure weights of a run, ship them with the package and write their card',
+    'convert': 'convert weights from and to other implementations',
+    'export': 'write ONNX, TorchScript or torch.export, and check the file',
+    'complexity': 'count parameters, multiply-adds, activations and depth',
+    'benchmark': 'measure images/s and peak memory, models side by side',
+    'data-speed': 'measure what the data of a config cost, ordinary and on the device',
+    'overhead': 'measure what the runner adds to a step of a bare loop',
+    'print-config': 'print a config as it runs',
+    'browse-dataset': 'draw what the network sees in training',
+    'vis-scheduler': 'learning rate and momentum of every iteration',
+    'confusion-matrix': 'which classes are taken for which, from dumped predictions',
+    'eval-metric': 'metrics of dumped predictions',
+    'make-shapes': 'write images of shapes with boxes and masks',
+    'metafile': "bring a checkout's model index up to date",
+    'tables': "write the tables and plots of a checkout's documents",
 }
 
 
@@ -46,12 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f'error: command {name!r} is not known: allowed are {", ".join(COMMANDS)}', file=sys.stderr)
         return 2
-    return import_module(f'ranet_mm.cli.{COMMANDS[name][0]}').main(rest)
+    return import_module(f'ranet_mm.cli.{name.replace("-", "_")}').main(rest)
 
 
 def usage() -> str:
     width = max(map(len, COMMANDS))
-    rows = (f'  {name.ljust(width)}  {text}' for name, (_, text) in COMMANDS.items())
+    rows = (f'  {name.ljust(width)}  {text}' for name, text in COMMANDS.items())
     return '\n'.join(['usage: ranet COMMAND ... (ranet COMMAND --help lists its options)', '', *rows])
 
 

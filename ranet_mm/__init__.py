@@ -1,19 +1,24 @@
 """Residual Attention Networks (arXiv:1704.06904) for timm and OpenMMLab."""
 
+from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
+from . import hub
 from .arch import ARCHS, ArchCfg, resolve_arch
 from .network import RANetFeatures
 
 __version__ = '0.1.0'
 __all__ = ['ARCHS', 'ArchCfg', 'RANetFeatures', 'resolve_arch']
 
-if find_spec('timm'):
-    from .timm.residual_attention import RANet
+hub.list_models()
 
+if find_spec('timm'):
     __all__ += ['RANet']
 
-if find_spec('mmpretrain'):
-    from . import hub
 
-    hub.list_models()
+def __getattr__(name: str) -> Any:
+    """`RANet`, the model in timm, is imported when it is asked for."""
+    if name != 'RANet':
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return import_module('ranet_mm.timm.residual_attention').RANet

@@ -1,8 +1,8 @@
 """What this package changes outside itself, all of it.
 
-`import ranet_mm` calls `list_models`: mmpretrain then knows the models of `model-index.yml` by their names, in
-`get_model`, `list_models` and the inferencers, whether it was imported before or comes later, for which a finder on
-`sys.meta_path` waits.
+`import ranet_mm` calls `list_models`: timm then knows the variants, and mmpretrain the models of `model-index.yml`, in
+`create_model`, `get_model`, `list_models` and the inferencers. It does so at once where they have been imported, and
+else when they are, for which finders on `sys.meta_path` wait; so `import ranet_mm` brings torch alone.
 
 `ranet_mm.registry`, which MMEngine imports when a config first names the scope `ranet_mm`, calls `read_safely`:
 MMEngine then reads local checkpoints by `weights.read`, and `ranet_mm://NAME` from what ships with the package.
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -26,25 +27,34 @@ from .weights.read import ABOUT, read
 
 PACKAGE = Path(__file__).parent
 SCHEME = 'ranet_mm://'
-HUB = 'mmpretrain.apis.model'
+TIMM, HUB = 'timm.models', 'mmpretrain.apis.model'
 NO_WEIGHTS = 'ranet_mm-none://'
 
 
 def list_models() -> None:
-    """Put the models into mmpretrain's hub, now or as soon as mmpretrain is imported."""
-    if HUB in sys.modules:
-        _register(sys.modules[HUB])
-    elif not any(isinstance(finder, _HubFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _HubFinder())
+    """Make the models known to timm and to mmpretrain, now or as soon as they are imported."""
+    when_imported(TIMM, lambda module: import_module('ranet_mm.timm.residual_attention'))
+    when_imported(HUB, _register)
 
 
-class _HubFinder(MetaPathFinder):
-    """Registers the models when mmpretrain's hub is imported; of other modules it knows nothing."""
+def when_imported(name: str, then: Callable[[ModuleType], Any]) -> None:
+    """Call `then` with a module, now or as soon as it is imported."""
+    if name in sys.modules:
+        then(sys.modules[name])
+    elif not any(isinstance(finder, _Finder) and finder.name == name for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder(name, then))
+
+
+class _Finder(MetaPathFinder):
+    """Waits for one module to be imported; of others it knows nothing."""
+
+    def __init__(self, name: str, then: Callable[[ModuleType], Any]) -> None:
+        self.name, self.then = name, then
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name != HUB:
+        if name != self.name:
             return None
         sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name, path, target)
@@ -52,11 +62,11 @@ class _HubFinder(MetaPathFinder):
             return spec
         execute = spec.loader.exec_module
 
-        def execute_and_register(module: ModuleType) -> None:
+        def execute_then(module: ModuleType) -> None:
             execute(module)
-            _register(module)
+            self.then(module)
 
-        spec.loader.exec_module = execute_and_register
+        spec.loader.exec_module = execute_then
         return spec
 
 

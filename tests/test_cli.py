@@ -7,9 +7,9 @@ import json
 import os
 import pickle
 import re
+import runpy
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +33,8 @@ from ranet_mm.cli import (
     configs,
     confusion_matrix,
     eval_metric,
-    find,
     models,
     predict,
-    predictions,
     print_config,
     program,
     publish,
@@ -44,12 +42,13 @@ from ranet_mm.cli import (
     train,
     vis_scheduler,
 )
+from ranet_mm.lab import image_files, predictions
 from ranet_mm.mm import config as mm_config
 from ranet_mm.weights import description
 from ranet_mm.weights.read import read, weights_of
 
 ROOT = Path(__file__).parents[1]
-TOOLS = sorted((ROOT / 'tools').rglob('*.py'))
+OLD = sorted(p for p in (ROOT / 'tools').rglob('*.py') if p.is_symlink())
 MM = ('mmengine', 'mmcv', 'mmpretrain', 'mmseg', 'mmdet')
 ADDED = """
 custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook', momentum=0.3)]
@@ -101,10 +100,27 @@ class TestConsole:
     def test_unknown_command(self, capsys):
         assert "command 'trian' is not known: allowed are models, " in refused(capsys, ranet, 'trian')
 
-    def test_commands_are_tools_too(self):
-        called = {re.search(r'^from ranet_mm\.cli\.(\w+) import main$', p.read_text(), re.M)[1] for p in TOOLS}
-        assert {module for module, _ in ranet.COMMANDS.values()} - {'models', 'configs'} <= set(called)
-        assert all(callable(import_module(f'ranet_mm.cli.{module}').main) for module in called)
+    def test_every_file_is_a_command(self):
+        files = {p.stem for p in (ROOT / 'ranet_mm/cli').glob('[!_]*.py')} - {'program'}
+        assert files == {name.replace('-', '_') for name in ranet.COMMANDS}
+
+    @pytest.mark.parametrize('tool', OLD, ids=lambda path: path.stem)
+    def test_old_names_run_the_commands_and_say_so(self, tool, capsys, monkeypatch):
+        monkeypatch.setattr(sys, 'argv', [str(tool), '--help'])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(tool), run_name='__main__')
+        assert stop.value.code == 0
+        out, err = capsys.readouterr()
+        new = re.fullmatch(rf'{tool} is now: (ranet [a-z-]+)\n', err)[1]
+        assert out.startswith(f'usage: {new} ')
+
+    def test_old_names_are_all_but_what_openmmlab_has_too(self):
+        old = {path.stem for path in OLD}
+        renamed = {'convert_checkpoint', 'publish_model', 'model_card', 'make_metafile', 'make_tables'}
+        modules = {name.replace('-', '_') for name in ranet.COMMANDS}
+        gone = {'models', 'configs', 'train', 'test', 'publish', 'card', 'convert', 'metafile', 'tables'}
+        assert old == (modules - gone) | renamed
+        assert {p.stem for p in (ROOT / 'tools').rglob('*.py')} - old == {'train', 'test', '_old'}
 
     @pytest.mark.slow
     def test_models_and_predict_need_torch_and_timm_alone(self, image):
@@ -252,30 +268,30 @@ class TestFind:
         Path('photos/sub/loop').symlink_to('..')
         Path('photos/linked').symlink_to('sub')
         below = ['2.JPG', '10.png', 'linked/deep/1.webp', 'sub/deep/1.webp']
-        assert find.images(['photos']) == find.images(['photos/']) == [f'photos/{name}' for name in below]
-        assert find.images(['1.png', 'photos/sub', '.'])[:4] == [
+        assert image_files.find(['photos']) == image_files.find(['photos/']) == [f'photos/{name}' for name in below]
+        assert image_files.find(['1.png', 'photos/sub', '.'])[:4] == [
             '1.png', 'photos/sub/deep/1.webp', 'photos/sub/loop/2.JPG', 'photos/sub/loop/10.png',
         ]  # fmt: skip
-        assert find.images(['./*.png']) == ['./01.png', './1.png', './1\N{SUPERSCRIPT TWO}.png']
+        assert image_files.find(['./*.png']) == ['./01.png', './1.png', './1\N{SUPERSCRIPT TWO}.png']
 
     def test_patterns_stand_for_the_images_and_folders_that_match(self):
         touch(
             'photos/10.png', 'photos/2.png', 'photos/notes.txt', 'photos/cat/1.jpg', 'photos/.hidden.png', 'other.png'
         )
         top, below = ['photos/2.png', 'photos/10.png'], ['photos/cat/1.jpg']
-        assert find.images(['photos/*.png']) == top
-        assert find.images(['photos/[0-9].png', '**/*.jpg']) == top[:1] + below
-        assert find.images(['*/c?t']) == below
-        assert find.images(['photos/**']) == find.images(['photos/*']) == top + below
+        assert image_files.find(['photos/*.png']) == top
+        assert image_files.find(['photos/[0-9].png', '**/*.jpg']) == top[:1] + below
+        assert image_files.find(['*/c?t']) == below
+        assert image_files.find(['photos/**']) == image_files.find(['photos/*']) == top + below
 
     def test_arguments_keep_their_order_and_an_image_is_found_once(self):
         touch('b/1.png', 'a/1.png', 'a/2.png')
-        assert find.images(['b', './a/2.png', 'a', 'a/*.png', 'b/1.png']) == ['b/1.png', './a/2.png', 'a/1.png']
+        assert image_files.find(['b', './a/2.png', 'a', 'a/*.png', 'b/1.png']) == ['b/1.png', './a/2.png', 'a/1.png']
 
     def test_a_name_is_a_file_before_it_is_a_pattern(self):
         touch('[1].png', '1.png', '[ab]/1.png', 'a/1.png', 'scan')
-        assert find.images(['[1].png', '[ab]', 'scan']) == ['[1].png', '[ab]/1.png', 'scan']
-        assert find.images(['[0-9].png']) == ['1.png']
+        assert image_files.find(['[1].png', '[ab]', 'scan']) == ['[1].png', '[ab]/1.png', 'scan']
+        assert image_files.find(['[0-9].png']) == ['1.png']
 
     def test_nothing_found(self, capsys):
         touch('empty/notes.txt', 'empty/.hidden.png')

@@ -1,4 +1,4 @@
-"""tools/export.py: each format gives the model's logits, and bad input is refused in a sentence."""
+"""`ranet export`: each format gives the model's logits, and bad input is refused in a sentence."""
 
 import pytest
 import torch

@@ -61,9 +61,44 @@ def test_mmengine_without_mmpretrain_and_timm():
     assert run(code, absent=('timm', 'mmpretrain', 'mmseg', 'mmdet', 'sklearn')).split() == ['1', '1', '128', '8', '8']
 
 
-def test_import_leaves_openmmlab_alone():
+def test_import_leaves_timm_and_openmmlab_alone():
     loaded = run("import ranet_mm; print(*{m.partition('.')[0] for m in sys.modules})").split()
-    assert not set(loaded) & set(MM)
+    assert not set(loaded) & {'timm', *MM, *OTHERS}
+
+
+@pytest.mark.skipif(find_spec('timm') is None, reason='timm is not installed')
+@pytest.mark.parametrize('first', ['import timm, ranet_mm', 'import ranet_mm; from timm.models import create_model'])
+def test_timm_knows_the_models_whichever_is_imported_first(first):
+    code = f"""if True:
+        {first}
+        import timm
+        model = timm.create_model('attention56_cifar', width=0.125)
+        print(isinstance(model, ranet_mm.RANet), *timm.list_models(module='residual_attention'))
+    """
+    known, *names = run(code, absent=MM).split()
+    assert known == 'True'
+    assert {'attention56', 'attention92_cifar'} <= set(names)
+
+
+@pytest.mark.skipif(find_spec('timm') is None, reason='timm is not installed')
+@pytest.mark.parametrize(
+    ('command', 'absent'),
+    [
+        (['models'], ('timm', *MM, *OTHERS)),
+        (['configs'], ('timm', *OTHERS)),
+        (['complexity', 'attention56_cifar'], ('timm', *OTHERS)),
+        (['predict', 'none.png'], (*MM, 'sklearn', 'rich')),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else '',
+)
+def test_commands_import_what_they_need(command, absent):
+    code = f"""if True:
+        import ranet
+        ranet.main({command})
+        print(*{{m.partition('.')[0] for m in sys.modules}})
+    """
+    loaded = run(code).splitlines()[-1].split()
+    assert not set(loaded) & set(absent)
 
 
 @pytest.mark.skipif(not all(map(find_spec, ('timm', 'mmpretrain'))), reason='timm or mmpretrain is not installed')

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ranet_mm.cli.shapes import main
+from ranet_mm.cli.make_shapes import main
 from ranet_mm.mm.data.shapes import CLASSES, LAYOUTS, ShapesCfg, make, run_lengths, samples
 
 SMALL = ShapesCfg(size=32, train=3, val=2, test=1)

@@ -322,7 +322,7 @@ class TestRuns:
     def test_wrong_options(self, option, capsys):
         with pytest.raises(SystemExit):
             sweep.main([write(), option, '0'])
-        assert re.match(rf'error: {option} 0(\.0)? is not allowed: it must be greater than 0', capsys.readouterr().err)
+        assert re.match(rf'error: {option} 0(\.0)? is not allowed: it must be above 0', capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -429,7 +429,7 @@ def test_a_real_cell(monkeypatch):
     file = Path('study/real.yml').resolve()
     file.write_text(yaml.safe_dump(dict(config=str(config), options={'optim_wrapper.optimizer.lr': 0.01}, seeds=[5])))
     records, runs = Path('results').resolve(), Path('runs').resolve()
-    command = [sys.executable, 'tools/sweep.py', str(file), '--records', str(records), '--work-dir', str(runs)]
+    command = [sys.executable, '-m', 'ranet', 'sweep', str(file), '--records', str(records), '--work-dir', str(runs)]
     env = {**os.environ, 'OMP_NUM_THREADS': '1'}
     for _ in range(2):  # the second call has nothing to do
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)

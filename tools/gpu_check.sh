@@ -11,7 +11,7 @@ trap 'rm -f "$table"' EXIT
 tested=$?
 
 speed() { # its arguments are those of the benchmark
-    "$python" tools/benchmark.py "$@" --device "$device" --batch-size "$batch" --channels-last --rounds 3 | tee -a "$table"
+    "$python" -m ranet benchmark "$@" --device "$device" --batch-size "$batch" --channels-last --rounds 3 | tee -a "$table"
 }
 speed attention56_cifar attention92_cifar --train --dtype bfloat16
 speed attention56_cifar attention92_cifar --train --dtype bfloat16 --compile

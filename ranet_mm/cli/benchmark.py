@@ -31,25 +31,21 @@ MIB = 2**20
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='benchmark', description=__doc__.partition('\n')[0])
+    parser = program.Parser('benchmark', __doc__, positive=('batch_size', 'size', 'rounds', 'seconds'))
     parser.add_argument('models', nargs='+', metavar='MODEL', help='names in timm; ratios are to the first')
     parser.add_argument('--train', action='store_true', help='whole training steps instead of forward passes')
-    parser.add_argument('--device', default='cpu', help='where to compute, as in cuda')
+    parser.share('--device', '--batch-size')
+    parser.share('--options', help='arguments of every model')
     parser.add_argument('--dtype', choices=DTYPES, default='float32', help='other than float32 by autocast')
     parser.add_argument('--channels-last', action='store_true', help='memory order N, H, W, C')
     parser.add_argument(
         '--compile', action='store_true', help='compiled: residual units where there are some, else the whole'
     )
-    parser.add_argument('--batch-size', type=int, default=32, metavar='N')
     parser.add_argument('--size', type=int, metavar='PIXELS', help="side of the images (each model's own by default)")
-    parser.add_argument('--options', nargs='+', default=[], metavar='KEY=VALUE', help='arguments of every model')
     parser.add_argument('--rounds', type=int, default=10, metavar='N', help='turns of each model')
     parser.add_argument('--seconds', type=float, default=0.5, help='least length of a turn')
-    parser.add_argument('--json', metavar='FILE', help='write every turn to this file too')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
-    args = parser.parse_args(argv)
-    program.require_positive(parser, args, 'batch_size', 'size', 'rounds', 'seconds')
-    return args
+    parser.add_argument('--json', **program.FILE, help='write every turn to this file too')
+    return parser.parse_args(argv)
 
 
 @dataclass
@@ -81,7 +77,7 @@ def benchmark(args: argparse.Namespace) -> None:
     measure(contenders, args, device)
     found = report(contenders, args, device)
     if args.json:
-        Path(args.json).write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+        program.write_json(args.json, found)
     print(f'{"training" if args.train else "forward"}, {found["settings"]}, {found["hardware"]}')
     print(program.table([COLUMNS, *map(cells, found['models'])]))
 
@@ -102,8 +98,7 @@ def prepare(name: str, args: argparse.Namespace, device: torch.device) -> Conten
     """Build a model and its step, warm up, and see what one step needs."""
     import timm
 
-    if not timm.is_model(name.partition('.')[0]):
-        raise ValueError(f'model {name!r} is not known: `{program.COMMAND} models` lists ours, and timm has others')
+    program.check_timm_model(name)
     torch.manual_seed(0)
     model = timm.create_model(name, **program.parse_options(args.options)).to(device).train(args.train)
     if args.channels_last:

@@ -21,15 +21,13 @@ BYTE = 255
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='browse_dataset', description=__doc__)
-    program.add_config_options(parser)
+    parser = program.Parser('browse-dataset', __doc__, positive=('number', 'columns'))
+    parser.add_config()
     parser.add_argument('out', metavar='FILE.png', type=Path, help='where to draw')
     parser.add_argument('--split', choices=LOADERS, default='train', help='which data, and as in which mode')
     parser.add_argument('--number', type=int, default=40, metavar='N', help='images to draw')
     parser.add_argument('--columns', type=int, default=8, metavar='N', help='images in a row')
-    args = program.parse(parser, argv)
-    program.require_positive(parser, args, 'number', 'columns')
-    return args
+    return parser.parse_args(argv)
 
 
 def browse_dataset(args: argparse.Namespace) -> None:

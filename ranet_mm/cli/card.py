@@ -16,17 +16,17 @@ from torch import Tensor
 
 from .. import weights
 from ..lab.card import render, spread
+from ..lab.predictions import calibration_error
 from ..weights import description
 from ..weights.read import read, weights_of
 from . import program
 
-BINS = 15
 DIGITS = 'digits'  # scikit-learn's, as data
 KEPT = 'data', 'images', 'accuracy', 'calibration_error'  # of figures on other images
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='model_card', description=__doc__)
+    parser = program.Parser('card', __doc__)
     parser.add_argument('name', help='weights of the index, for example attention56_cifar.cifar10')
     parser.add_argument('data', help=f'folder of test images, one subfolder for each class; or {DIGITS}')
     parser.add_argument('record', type=Path, help='record of the run that made the weights; gets the figures')
@@ -34,8 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
                         help='records of runs that differ by seed alone, for the spread')  # fmt: skip
     parser.add_argument('--weights', nargs='+', metavar='PART',
                         help='first ship these: a checkpoint of the run, or the parts it was split into')  # fmt: skip
-    parser.add_argument('--batch-size', type=int, default=250)
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    parser.share('--batch-size', default=250)
     return parser.parse_args(argv)
 
 
@@ -155,13 +154,6 @@ def figures(scores: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str,
         calibration_error=_percent(calibration_error(confidence, right)),
         per_class=per_class,
     )
-
-
-def calibration_error(confidence: Tensor, right: Tensor) -> Tensor:
-    """Mean distance of confidence and accuracy over 15 bins of equal width (arXiv:1706.04599, Eq. 3)."""
-    bins = (confidence * BINS).long().clamp(max=BINS - 1)
-    gaps = [(confidence[bins == b].double() - right[bins == b]).sum().abs() for b in bins.unique()]
-    return torch.stack(gaps).sum() / len(right)
 
 
 def _percent(share: Tensor) -> float:

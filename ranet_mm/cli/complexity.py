@@ -19,14 +19,12 @@ COLUMNS = ('model', 'size', 'params', 'MACs', 'activations', 'depth')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='complexity', description=__doc__)
+    parser = program.Parser('complexity', __doc__)
     parser.add_argument('models', nargs='*', help='names of variants or of any timm model, or config files')
     parser.add_argument('--family', action='store_true', help='all variants of this package')
     parser.add_argument('--size', nargs='+', type=int, help='sides of the input in pixels (native by default)')
     parser.add_argument('--num-classes', type=int, help='classes of the classifier (native by default)')
-    parser.add_argument('--options', nargs='+', default=[], metavar='KEY=VALUE', help='change the architecture')
-    parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    parser.share('--options', '--json')
     return parser.parse_args(argv)
 
 

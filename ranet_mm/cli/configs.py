@@ -12,9 +12,8 @@ from . import program
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='configs', description=__doc__)
-    parser.add_argument('pattern', nargs='?', default='*', help='names to list, as in "*cifar10*"')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    parser = program.Parser('configs', __doc__)
+    parser.share('pattern')
     return parser.parse_args(argv)
 
 

@@ -7,29 +7,28 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from . import predictions, program
+from ..lab.predictions import Predictions, read
+from . import program
 
 WIDEST = 20  # classes that are printed as a whole matrix
 CONFUSIONS = 10
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='confusion_matrix', description=__doc__)
-    parser.add_argument('predictions', help='file of `test --dump`: .npz or .pkl')
-    parser.add_argument('--csv', metavar='FILE', type=Path, help='write the counts to this file')
-    parser.add_argument('--png', metavar='FILE', type=Path, help='draw them to this file')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    parser = program.Parser('confusion-matrix', __doc__)
+    parser.share('predictions')
+    parser.add_argument('--csv', **program.FILE, help='write the counts to this file')
+    parser.add_argument('--png', **program.FILE, help='draw them to this file')
     return parser.parse_args(argv)
 
 
 def confusion_matrix(args: argparse.Namespace) -> None:
     """Print the matrix where it is small, and the most frequent confusions."""
-    found = predictions.read(args.predictions)
-    counts, names = count(found.scores, found.labels), found.names()
-    right = 100 * counts.diagonal().sum().item() / len(found.labels)
+    found = read(args.predictions)
+    counts, names = count(found), found.names()
+    right = 100 * counts.trace() / len(found.labels)
     print(f'{len(found.labels)} images, {right:.2f} % right; rows are what they show, columns what they are taken for')
     if len(names) <= WIDEST:
         body = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
@@ -42,41 +41,40 @@ def confusion_matrix(args: argparse.Namespace) -> None:
         draw(args.png, counts, names)
 
 
-def count(scores: Tensor, labels: Tensor) -> Tensor:
+def count(found: Predictions) -> np.ndarray:
     """(classes, classes): images of the row's class that are taken for the column's."""
-    classes = scores.shape[1]
-    return torch.bincount(labels * classes + scores.argmax(1), minlength=classes**2).reshape(classes, classes)
+    from sklearn.metrics import confusion_matrix
+
+    return confusion_matrix(found.labels, found.scores.argmax(1), labels=range(found.scores.shape[1]))
 
 
-def confusions(counts: Tensor) -> list[tuple[int, int, int]]:
+def confusions(counts: np.ndarray) -> list[tuple[int, int, int]]:
     """The most frequent ones: row, column, number."""
-    wrong = counts.clone().fill_diagonal_(0)
-    numbers, places = wrong.flatten().sort(descending=True, stable=True)
-    chosen = zip(places.tolist(), numbers[:CONFUSIONS].tolist(), strict=False)
-    return [(*divmod(place, len(counts)), number) for place, number in chosen if number]
+    wrong = [(i, j, int(counts[i, j])) for i, j in np.argwhere(counts).tolist() if i != j]
+    return sorted(wrong, key=lambda place: -place[2])[:CONFUSIONS]
 
 
-def write_csv(path: Path, counts: Tensor, names: Sequence[str]) -> None:
+def write_csv(path: Path, counts: np.ndarray, names: Sequence[str]) -> None:
     with path.open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(['', *names])
         writer.writerows([name, *row] for name, row in zip(names, counts.tolist(), strict=True))
 
 
-def draw(path: Path, counts: Tensor, names: Sequence[str]) -> None:
+def draw(path: Path, counts: np.ndarray, names: Sequence[str]) -> None:
     """Shares of each row, with the counts written into them where there are few classes."""
     from matplotlib.figure import Figure
 
     side = min(24, 3 + 0.5 * len(names))
     figure = Figure((side, side), layout='constrained')
     axes = figure.subplots()
-    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
     axes.set(xlabel='taken for', ylabel='shows', xticks=range(len(names)), yticks=range(len(names)))
     axes.set_xticklabels(names, rotation=90)
     axes.set_yticklabels(names)
-    for i, j in torch.nonzero(counts).tolist() if len(names) <= WIDEST else ():
-        axes.text(j, i, counts[i, j].item(), ha='center', va='center', color='white' if shares[i, j] > 0.5 else 'black')
+    for i, j in np.argwhere(counts).tolist() if len(names) <= WIDEST else ():
+        axes.text(j, i, counts[i, j], ha='center', va='center', color='white' if shares[i, j] > 0.5 else 'black')
     figure.savefig(path)
 
 

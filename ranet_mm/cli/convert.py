@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -35,18 +34,16 @@ State = dict[str, Tensor]
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='convert_checkpoint', description=__doc__)
+    parser = program.Parser('convert', __doc__)
     parser.add_argument('input', help='.npz, .safetensors or a file of torch.save')
     parser.add_argument('output', help='.npz for caffe-npz, otherwise .safetensors or .pth')
     parser.add_argument('--from', dest='source', choices=[*READERS, *PORTS], required=True, help='keys of the input')
     parser.add_argument('--to', dest='target', choices=WRITERS, required=True, help='keys of the output')
     parser.add_argument('--arch', help='name of the variant; ports tell theirs by their keys')
-    parser.add_argument('--options', nargs='+', default=[], metavar='KEY=VALUE', help='change the variant')
+    parser.share('--options', '--overwrite')
     parser.add_argument(
         '--deepen', metavar='NAME', help='variant with more attention modules to write, of the same logits'
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace the output where it exists')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
 
 
@@ -152,14 +149,8 @@ def convert(args: argparse.Namespace) -> None:
     write = WRITERS[args.target]
     if args.source == args.target == 'openmmlab':
         write = partial(write_openmmlab, record=read_checkpoint(args.input).get('record', {}))
-    output = Path(args.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(f'.part-{os.getpid()}-{output.name}')  # never a half-written output
-    try:
+    with program.whole(Path(args.output)) as part:
         write(part, state, arch)
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
     print(f'wrote {args.output}: {len(state)} tensors of {describe(arch)}')
 
 

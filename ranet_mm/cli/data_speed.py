@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import time
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -24,16 +22,12 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='data_speed', description=__doc__.partition('\n')[0])
-    program.add_config_options(parser)
+    parser = program.Parser('data-speed', __doc__, positive=('rounds', 'batches'))
+    parser.add_config()
     parser.add_argument('--rounds', type=int, default=10, metavar='N', help='turns of each path')
     parser.add_argument('--batches', type=int, default=4, metavar='N', help='batches in a turn')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write every turn to this file too')
-    args = program.parse(parser, argv)
-    for option in ('rounds', 'batches'):
-        if getattr(args, option) < 1:
-            parser.error(f'--{option} {getattr(args, option)} is not allowed: it must be 1 or more')
-    return args
+    parser.add_argument('--json', **program.FILE, help='write every turn to this file too')
+    return parser.parse_args(argv)
 
 
 def data_speed(args: argparse.Namespace) -> None:
@@ -55,7 +49,7 @@ def data_speed(args: argparse.Namespace) -> None:
     ratios = [a / b for a, b in zip(turns['ordinary'], turns['device'], strict=True)]
     print(f'ratio     {median(ratios):7.1f}, {min(ratios):.1f} to {max(ratios):.1f}, of {args.rounds} rounds')
     if args.json:
-        args.json.write_text(json.dumps(dict(microseconds=turns, ratios=ratios), indent=1) + '\n', encoding='utf-8')
+        program.write_json(args.json, dict(microseconds=turns, ratios=ratios))
 
 
 def batches(cfg: Config) -> Iterator[int]:

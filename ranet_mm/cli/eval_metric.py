@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-import torch
 from torch.nn import functional as F
 
-from . import card, predictions, program
-from .confusion_matrix import count
+from ..lab import predictions
+from . import program
+
+NAMES = ('precision', 'recall', 'f1')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='eval_metric', description=__doc__)
-    parser.add_argument('predictions', help='file of `test --dump`: .npz or .pkl')
+    parser = program.Parser('eval-metric', __doc__)
+    parser.share('predictions', '--json')
     parser.add_argument('--topk', nargs='+', type=int, default=[1, 5], metavar='K', help='accuracies to compute')
     parser.add_argument('--metric', nargs='+', action='append', metavar='KEY=VALUE',
                         help="one of mmpretrain's instead, as in type=SingleLabelMetric average=None")  # fmt: skip
     parser.add_argument('--per-class', action='store_true', help='precision, recall and F1 of each class too')
-    parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
 
 
@@ -37,47 +36,46 @@ def eval_metric(args: argparse.Namespace) -> None:
         print(json.dumps(openmmlab(samples, args.metric), indent=1, default=_plain))
         return
     found = predictions.read(args.predictions)
-    metrics = overall(found, args.topk)
-    classes = per_class(found) if args.per_class else {}
+    classes = per_class(found)
+    metrics = overall(found, args.topk, classes.values())
     if args.json:
-        print(json.dumps({**metrics, **(dict(per_class=classes) if classes else {})}, indent=1))
+        print(json.dumps({**metrics, **(dict(per_class=classes) if args.per_class else {})}, indent=1))
         return
     print(program.table([(name, f'{value:.4g}') for name, value in metrics.items()]))
-    if classes:
+    if args.per_class:
         rows = [(name, *(f'{v:.2f}' for v in of.values())) for name, of in classes.items()]
-        print(program.table([('class', *next(iter(classes.values()))), *rows]))
+        print(program.table([('class', *NAMES), *rows]))
 
 
-def overall(found: predictions.Predictions, topk: Sequence[int]) -> dict[str, float]:
+def overall(
+    found: predictions.Predictions, topk: Sequence[int], of_classes: Collection[dict[str, float]]
+) -> dict[str, float]:
     """Accuracies, macro averages and calibration error in percent, and the mean log loss in nats."""
     classes = found.scores.shape[1]
     wrong = [k for k in topk if not 1 <= k <= classes]
     if wrong and topk != [1, 5]:
         raise ValueError(f'--topk {wrong[0]} is not allowed: it must be from 1 to {classes}, the number of classes')
     ranked = found.scores.argsort(1, descending=True) == found.labels[:, None]
-    metrics = {f'accuracy/top{k}': 100 * _mean(ranked[:, :k].any(1)) for k in topk if k <= classes}
-    of_classes = per_class(found).values()
-    for name in ('precision', 'recall', 'f1'):
+    metrics = {f'accuracy/top{k}': 100 * ranked[:, :k].any(1).double().mean().item() for k in topk if k <= classes}
+    for name in NAMES:
         metrics[name] = sum(row[name] for row in of_classes) / classes
     confidence, taken_for = found.scores.max(1)
     right = (taken_for == found.labels).double()
-    metrics['calibration error'] = 100 * card.calibration_error(confidence, right).item()
+    metrics['calibration error'] = 100 * predictions.calibration_error(confidence, right).item()
     metrics['log loss'] = F.nll_loss(found.scores.clamp(min=1e-12).log(), found.labels).item()
     return dict(images=len(found.labels), **metrics)
 
 
-def _mean(hits: torch.Tensor) -> float:
-    return hits.double().mean().item()
-
-
 def per_class(found: predictions.Predictions) -> dict[str, dict[str, float]]:
     """Precision, recall and F1 of each class in percent; 0 where there is nothing to divide by."""
-    counts = count(found.scores, found.labels).double()
-    hits = counts.diagonal()
-    precision, recall = (100 * hits / counts.sum(dim).clamp(min=1) for dim in (0, 1))
-    f1 = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
-    columns = zip(found.names(), precision.tolist(), recall.tolist(), f1.tolist(), strict=True)
-    return {name: dict(precision=p, recall=r, f1=f) for name, p, r, f in columns}
+    from sklearn.metrics import precision_recall_fscore_support
+
+    names = found.names()
+    *columns, _ = precision_recall_fscore_support(
+        found.labels, found.scores.argmax(1), labels=range(len(names)), zero_division=0
+    )
+    rows = zip(names, *(100 * column for column in columns), strict=True)
+    return {name: dict(zip(NAMES, map(float, values), strict=True)) for name, *values in rows}
 
 
 def openmmlab(samples: Sequence[dict], metrics: Sequence[Sequence[str]]) -> dict[str, Any]:

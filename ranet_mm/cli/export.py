@@ -18,18 +18,16 @@ AXES = {0: 'batch', 2: 'height', 3: 'width'}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='export', description=__doc__)
+    parser = program.Parser('export', __doc__)
     parser.add_argument('model', help='name in timm, as in attention56_cifar or attention56_cifar.cifar10')
     parser.add_argument('out', type=Path, help=f'file to write; its ending chooses the format: {", ".join(FORMATS)}')
     parser.add_argument('--pretrained', action='store_true', help='with the weights of that name')
-    parser.add_argument('--checkpoint', metavar='FILE', help='with weights from a file, of timm or of OpenMMLab')
+    parser.share('--checkpoint', '--overwrite')
     parser.add_argument('--num-classes', type=int, help="classes (the variant's own by default)")
-    parser.add_argument('--model-kwargs', nargs='*', default={}, action=_parse_kwargs(), metavar='KEY=VALUE')
+    parser.add_argument('--model-kwargs', nargs='*', default=[], metavar='KEY=VALUE', help='change the model')
     parser.add_argument('--opset', type=int, default=18, help='version of the ONNX operators, 18 or later')
     parser.add_argument('--static', action='store_true', help='fix the size of the images; the batch stays dynamic')
     parser.add_argument('--sizes', type=int, nargs='+', help='sides of the images to check with, in pixels')
-    parser.add_argument('--overwrite', action='store_true', help='replace a file that exists')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     args = parser.parse_args(argv)
     if args.out.suffix not in FORMATS:
         parser.error(f'out {str(args.out)!r} is not allowed: it must end in one of {", ".join(FORMATS)}')
@@ -38,12 +36,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.pretrained and args.checkpoint:
         parser.error('--pretrained and --checkpoint exclude each other')
     return args
-
-
-def _parse_kwargs() -> type[argparse.Action]:
-    from timm.utils import ParseKwargs
-
-    return ParseKwargs
 
 
 def export(args: argparse.Namespace) -> None:
@@ -75,9 +67,8 @@ def build(args: argparse.Namespace) -> nn.Module:
     from ..weights.fit import fitting
     from ..weights.read import read, weights_of
 
-    model = timm.create_model(
-        args.model, pretrained=args.pretrained, num_classes=args.num_classes, scriptable=True, **args.model_kwargs
-    )
+    options = dict(pretrained=args.pretrained, num_classes=args.num_classes, scriptable=True)
+    model = timm.create_model(args.model, **options, **program.parse_options(args.model_kwargs))
     if args.checkpoint:
         state, _ = weights_of(read(args.checkpoint))
         model.load_state_dict(fitting(state, model))

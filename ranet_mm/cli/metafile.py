@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from ..complexity import complexity
+from ..lab.image_files import natural
 from ..mm import config
 from . import program
 
@@ -27,10 +28,8 @@ NOT_COUNTED = {'drop_path_rate', 'init_cfg', 'zero_init_last'}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='make_metafile', description=__doc__)
-    parser.add_argument('--root', type=Path, default=Path(), help='the checkout (the current folder by default)')
-    parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 where it is not current')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    parser = program.Parser('metafile', __doc__)
+    parser.share('--root', '--check')
     return parser.parse_args(argv)
 
 
@@ -47,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 def updated(root: Path, metafile: Mapping[str, Any]) -> str:
     """The metafile as it should be; `Weights` and `Results` of its entries are kept."""
     known = {model['Name']: model for model in metafile['Models']}
-    names = sorted((path.stem for path in (root / FOLDER).glob('*.py')), key=program.natural)
+    names = sorted((path.stem for path in (root / FOLDER).glob('*.py')), key=natural)
     models = [entry_of(root, name, known.get(name, {})) for name in names]
     text = yaml.safe_dump(dict(metafile, Models=models), sort_keys=False, allow_unicode=True, width=120)
     return re.sub(r'^(?=- Name: )', '\n', text, flags=re.MULTILINE).replace(':\n\n- ', ':\n- ')

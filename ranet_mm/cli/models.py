@@ -19,11 +19,9 @@ COLUMNS = ('model', 'depth', 'params', 'input', 'classes', 'weights')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='models', description=__doc__)
-    parser.add_argument('pattern', nargs='?', default='*', help='names to list, as in "*_cifar"')
+    parser = program.Parser('models', __doc__)
+    parser.share('pattern', '--json')
     parser.add_argument('--pretrained', action='store_true', help='models with weights alone')
-    parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,13 +22,11 @@ SKIPPED = 5  # steps that compile, choose algorithms and make gradients
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='overhead', description=__doc__.partition('\n')[0])
-    program.add_config_options(parser)
+    parser = program.Parser('overhead', __doc__, positive=('steps',))
+    parser.add_config()
     parser.add_argument('--steps', type=int, default=200, metavar='N', help='steps of each, in turns')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write every step to this file too')
-    args = program.parse(parser, argv)
-    program.require_positive(parser, args, 'steps')
-    return args
+    parser.add_argument('--json', **program.FILE, help='write every step to this file too')
+    return parser.parse_args(argv)
 
 
 def overhead(args: argparse.Namespace) -> None:
@@ -50,7 +46,7 @@ def overhead(args: argparse.Namespace) -> None:
     cells = [[name, *(f'{of(values):.3f}' for of in (median, min, max))] for name, values in rows.items()]
     print(program.table([[f'{args.steps} steps', 'median', 'lowest', 'highest'], *cells]))
     if args.json:
-        args.json.write_text(json.dumps(dict(milliseconds=found, ratios=ratios), indent=1) + '\n', encoding='utf-8')
+        program.write_json(args.json, dict(milliseconds=found, ratios=ratios))
 
 
 class _Enough(Exception):  # noqa: N818 - ends a run, and is no error

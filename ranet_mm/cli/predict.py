@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from .. import weights
+from ..lab import image_files
 from ..machine import cores
 from ..weights import description
 from ..weights.read import read, weights_of
-from . import find, program
+from . import program
 
 COLUMNS = ('image', 'class', 'probability')
 MANY = 100  # images, above which progress is shown
@@ -26,19 +27,15 @@ DECODERS = 4  # threads at most
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     shipped = list(weights.index())
-    parser = program.Parser(prog='predict', description=__doc__)
+    parser = program.Parser('predict', __doc__, positive=('topk', 'batch_size'))
     parser.add_argument(
         'images', nargs='+', metavar='IMAGE', help="image files, folders of them, or quoted patterns: 'photos/**/*.jpg'"
     )
     parser.add_argument('--model', help=f'name in timm, with the tag of its weights ({shipped[0]} by default)')
-    parser.add_argument('--checkpoint', metavar='FILE', help='weights from a file, of timm or of OpenMMLab')
+    parser.share('--checkpoint', '--batch-size', '--device')
     parser.add_argument('--topk', type=int, default=5, metavar='K', help='classes to show of each image')
-    parser.add_argument('--json', metavar='FILE', help='write every probability to this file too')
-    parser.add_argument('--batch-size', type=int, default=32, metavar='N')
-    parser.add_argument('--device', default='cpu', help='where to compute, as in cuda')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    parser.add_argument('--json', **program.FILE, help='write every probability to this file too')
     args = parser.parse_args(argv)
-    program.require_positive(parser, args, 'topk', 'batch_size')
     if not args.model and not args.checkpoint:
         args.model = shipped[0]
     return args
@@ -52,7 +49,7 @@ def predict(args: argparse.Namespace) -> None:
         ValueError: No image is found, a file cannot be read, or the weights are not the model's; where it is some
             images alone that cannot be read, the others are predicted first.
     """
-    paths = find.images(args.images)
+    paths = image_files.find(args.images)
     model = load(args.model, args.checkpoint).to(args.device)
     names = class_names(model)
     found, unread = {}, []
@@ -87,8 +84,7 @@ def load(name: str | None, checkpoint: str | None) -> nn.Module:
 def shipped(name: str) -> nn.Module:
     import timm
 
-    if not timm.is_model(name.partition('.')[0]):
-        raise ValueError(f'model {name!r} is not known: `{program.COMMAND} models` lists ours, and timm has others')
+    program.check_timm_model(name)
     return timm.create_model(name, pretrained=True).eval()
 
 
@@ -153,9 +149,9 @@ def ranked(found: Mapping[str, Tensor], names: Sequence[str]) -> Iterator[dict[s
         yield dict(image=path, predictions=[dict(label=name, probability=p) for p, name in pairs])
 
 
-def write_json(path: str, weights: str, images: Iterable[dict[str, Any]]) -> None:
+def write_json(path: Path, weights: str, images: Iterable[dict[str, Any]]) -> None:
     """`{"weights": ..., "images": [...]}`, image by image, so that no more than one is text at a time."""
-    with Path(path).open('w', encoding='utf-8') as file:
+    with path.open('w', encoding='utf-8') as file:
         file.write(f'{{\n "weights": {json.dumps(weights)},\n "images": [')
         separator = '\n'
         for image in images:

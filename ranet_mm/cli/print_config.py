@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='print_config', description=__doc__)
-    program.add_config_options(parser)
+    parser = program.Parser('print-config', __doc__)
+    parser.add_config()
     parser.add_argument('--field', metavar='NAME', help='this part alone, as in model.backbone')
     parser.add_argument('--out', metavar='FILE.py', type=Path, help='write it to this file instead')
-    return program.parse(parser, argv)
+    return parser.parse_args(argv)
 
 
 def print_config(args: argparse.Namespace) -> None:

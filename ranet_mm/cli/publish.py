@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +23,7 @@ KEPT = ('epoch', 'iter', 'mmengine_version', 'dataset_meta')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='publish_model', description=__doc__)
+    parser = program.Parser('publish', __doc__)
     parser.add_argument('checkpoint', help='checkpoint of a training run, of OpenMMLab or of timm')
     parser.add_argument('name', help='start of the names to write, as in published/att56_digits')
     parser.add_argument(
@@ -32,7 +31,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='the averaged weights, or those as trained; the averaged ones where there are some by default',
     )  # fmt: skip
     parser.add_argument('--model', help='timm name of the model, where the checkpoint does not say it')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
 
 
@@ -90,11 +88,9 @@ def write(name: str, contents: Mapping[str, bytes]) -> dict[str, Path]:
     for path in paths.values():
         if path.exists():
             raise FileExistsError(f'{str(path)!r} exists already: these weights have been published under this name')
-        path.parent.mkdir(parents=True, exist_ok=True)
     for suffix, path in paths.items():
-        part = path.with_name(f'.part-{os.getpid()}-{path.name}')  # never a half-written file under its name
-        part.write_bytes(contents[suffix])
-        part.replace(path)
+        with program.whole(path) as part:
+            part.write_bytes(contents[suffix])
     return paths
 
 

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..lab.board import Board
+from ..lab.cluster import CLUSTERS, CellJob, submit
 from ..lab.cost import images
 from ..lab.grid import REST, Cell, collect
 from ..lab.pool import Places, Pool
@@ -21,11 +21,13 @@ from . import program
 
 FAILED, UNFINISHED = 1, 3
 RATES = (10_000, 20_000)  # images/s
+JOBS = 'jobs'  # folder of what a cluster's jobs write
+DAY = 24 * 60.0  # minutes
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = program.Parser(
-        prog='sweep', description=__doc__,
+        'sweep', __doc__, positive=('jobs', 'threads', 'max_minutes'),
         epilog='Exit code: 0 every cell has its record, 1 a cell failed, 3 cells are left for the next call.',
     )  # fmt: skip
     parser.add_argument('files', nargs='+', metavar='FILE', help='sweep files, the most valuable first')
@@ -39,13 +41,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--dry-run', action='store_true', help='list the cells: state, seconds, command')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/sweeps'), help='where the runs go')
     parser.add_argument('--records', type=Path, default=Path('results'), help='where records of finished runs go')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
-    args = parser.parse_args(argv)
-    for name in ('jobs', 'threads', 'max_minutes'):
-        value = getattr(args, name)
-        if value is not None and not value > 0:
-            parser.error(f'--{name.replace("_", "-")} {value} is not allowed: it must be greater than 0')
-    return args
+    parser.add_argument('--cluster', choices=CLUSTERS, help='submit the cells as jobs, of --max-minutes at a time each')
+    parser.add_argument('--partition', metavar='NAME', help='of Slurm, for the jobs')
+    parser.add_argument('--cluster-options', nargs='+', default=[], metavar='KEY=VALUE',
+                        help='what each job asks for, as in gpus_per_node=1 or slurm_qos=long')  # fmt: skip
+    return parser.parse_args(argv)
 
 
 def sweep(args: argparse.Namespace) -> int:
@@ -65,6 +65,10 @@ def sweep(args: argparse.Namespace) -> int:
     for cell, state in zip(cells, states, strict=True):
         if cell.minutes == REST and state != 'done' and args.max_minutes == math.inf:
             raise ValueError(f'{cell.title} takes the rest of the time: --max-minutes must say how much there is')
+    if args.cluster:
+        return send(args, [c for c, state in zip(cells, states, strict=True) if state != 'done'], places)
+    from ..lab.board import Board
+
     threads = args.threads or default_threads(max(c.jobs for c in cells))
     pool = Pool(cells, places, Board(len(cells), states.count('done')), threads, 60 * args.max_minutes)
     outcomes = pool.run()
@@ -74,6 +78,20 @@ def sweep(args: argparse.Namespace) -> int:
     if outcomes['failed']:
         return FAILED
     return UNFINISHED if left else 0
+
+
+def send(args: argparse.Namespace, cells: Sequence[Cell], places: Places) -> int:
+    """Submit cells to a cluster; the exit code is that of cells that are left."""
+    minutes = DAY if args.max_minutes == math.inf else args.max_minutes
+    options = dict(
+        name='ranet', timeout_min=math.ceil(minutes), cpus_per_task=args.threads, slurm_partition=args.partition
+    )
+    jobs = [CellJob(dataclasses.replace(c, jobs=1), places, args.threads, minutes) for c in cells]
+    submitted = submit(jobs, places.runs / JOBS, args.cluster, options | program.parse_options(args.cluster_options))
+    for cell, job in zip(cells, submitted, strict=True):
+        print(f'{job.job_id} {cell.title}')
+    print(f'{len(jobs)} cells submitted to {args.cluster}; their logs are in {places.runs / JOBS}')
+    return UNFINISHED if jobs else 0
 
 
 def default_threads(jobs: int) -> int:
@@ -110,11 +128,12 @@ def seconds(cell: Cell) -> tuple[float, ...] | str:
 @functools.cache
 def _images(config: str, options: str) -> int | str:
     """Images that a run trains on, or a question mark, with the error where the config does not take the options."""
+    from ..mm.config import read_config
     from ..mm.engine.console import quiet_imports
 
     quiet_imports()
     try:
-        return images(config.read_config(config, json.loads(options))) or '?'
+        return images(read_config(config, json.loads(options))) or '?'
     except Exception as error:
         return f'? ({program.sentence(error)})'
 

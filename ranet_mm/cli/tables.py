@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..lab import plots
 from ..lab.tables import SWEEPS, TABLES, study_tables, sweep_table
+from . import program
 
 DOCUMENTS = ('README.md', 'configs/ranet/README.md', 'results/README.md', 'docs/results.md')
 REGION = re.compile(r'(?P<open><!-- (?P<name>[\w/-]+):begin -->\n).*?(?P<close><!-- (?P=name):end -->)', re.DOTALL)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog='make_tables', description=__doc__)
-    parser.add_argument('--root', type=Path, default=Path(), help='the checkout (the current folder by default)')
-    parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 where anything is not current')
+    parser = program.Parser('tables', __doc__)
+    parser.share('--root', '--check')
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> int:
     stale = [name for name in DOCUMENTS if not _document(args.root, name, args.check)]
     stale += [name for name in plots.PLOTS if not plots.current(args.root, name)]
     for name in stale:
@@ -72,5 +70,4 @@ def fill(text: str, root: Path, up: str = '') -> str:
     return REGION.sub(region, text)
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+main = program.entry(run, parse_args)

@@ -10,8 +10,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..lab.predictions import ENDINGS, dump
 from ..mm import config
-from . import predictions, program
+from . import program
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='test', description=__doc__)
-    program.add_common_options(parser)
+    parser = program.Parser('test', __doc__)
+    parser.add_run()
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', metavar='FILE', help='write predictions (as --dump) or metrics (.json) to this file')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out writes, predictions by default')
@@ -30,14 +31,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--tta', action='store_true', help='average the scores of each image and of its mirror image')
     parser.add_argument('--show-dir', metavar='DIR', help='write the images with their predictions to this folder')
     parser.add_argument('--interval', type=int, default=1, help='with --show-dir, draw every n-th image')
-    args = program.parse(parser, argv)
+    args = parser.parse_args(argv)
     if args.out_item and not args.out:
         parser.error('--out-item needs --out')
     if args.show_dir and args.tta:
         parser.error('--show-dir does not go with --tta, which sees each image twice')
     for option, path in (('--dump', args.dump), ('--out', None if args.out_item == 'metrics' else args.out)):
-        if path and not path.endswith(predictions.ENDINGS):
-            allowed = ', '.join(predictions.ENDINGS)
+        if path and not path.endswith(ENDINGS):
+            allowed = ', '.join(ENDINGS)
             parser.error(f'{option} {path!r} is not allowed: predictions need a name that ends in one of {allowed}')
     return args
 
@@ -137,12 +138,7 @@ def test(args: argparse.Namespace) -> int:
 
 
 def add_dumps(runner: Runner, paths: Sequence[str]) -> None:
-    from mmengine.evaluator import DumpResults
-
-    from .dump import DumpArrays
-
     for path in paths:
-        dump = DumpArrays if path.endswith('.npz') else DumpResults
         metric = dump(path)
         metric.dataset_meta = runner.test_evaluator.dataset_meta
         runner.test_evaluator.metrics.append(metric)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='train', description=__doc__)
-    program.add_common_options(parser)
+    parser = program.Parser('train', __doc__, positive=('minutes',))
+    parser.add_run()
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
         help='go on from a checkpoint, by default from the latest in the work dir',
@@ -33,9 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='train as many epochs as fit, so that all ends within M minutes; the schedule is scaled to them',
     )  # fmt: skip
     parser.add_argument('--no-persistent-workers', action='store_true', help='start data workers anew each epoch')
-    args = program.parse(parser, argv)
-    program.require_positive(parser, args, 'minutes')
-    return args
+    return parser.parse_args(argv)
 
 
 def configure(args: argparse.Namespace) -> Config:

@@ -22,16 +22,15 @@ ENDINGS = '.csv', '.png'
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(prog='vis_scheduler', description=__doc__)
-    program.add_config_options(parser)
+    parser = program.Parser('vis-scheduler', __doc__, positive=('images', 'processes'))
+    parser.add_config()
     parser.add_argument('--out', nargs='+', default=[], metavar='FILE', type=Path, help='.csv and .png to write')
     parser.add_argument('--images', type=int, metavar='N', help='training images, where the data set is not here')
     parser.add_argument('--processes', type=int, default=1, metavar='N', help='processes of the training')
-    args = program.parse(parser, argv)
+    args = parser.parse_args(argv)
     for path in args.out:
         if path.suffix not in ENDINGS:
             parser.error(f'--out {str(path)!r} is not allowed: it must end in one of {", ".join(ENDINGS)}')
-    program.require_positive(parser, args, 'images', 'processes')
     return args
 
 

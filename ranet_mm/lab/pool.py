@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from .board import Board
 from .grid import REST, Cell
+
+if TYPE_CHECKING:
+    from .board import Board
 
 LOG, LOCK, RECORD = 'sweep.log', 'sweep.lock', 'record.json'
 POLL = 0.2  # seconds between two looks at the running cells

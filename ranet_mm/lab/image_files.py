@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
-
-from . import program
+from typing import Any
 
 # Formats that Pillow recognizes and cannot decode by itself.
 UNDECODED = ('BUFR', 'GRIB', 'HDF5', 'MPEG')
@@ -16,7 +16,7 @@ ALLOWED = (
 )
 
 
-def images(arguments: Sequence[str]) -> list[str]:
+def find(arguments: Sequence[str]) -> list[str]:
     """Each image once, the arguments in their order and the images of one in natural order.
 
     Raises:
@@ -25,9 +25,14 @@ def images(arguments: Sequence[str]) -> list[str]:
     """
     found = {}
     for argument in arguments:
-        for path in sorted(named(argument), key=lambda path: (program.natural(path), path)):
+        for path in sorted(named(argument), key=lambda path: (natural(path), path)):
             found.setdefault(os.path.abspath(path), path)
     return list(found.values())
+
+
+def natural(name: str) -> list[Any]:
+    """A key to sort names by in which numbers count as numbers."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r'(\d+)', name)]
 
 
 def named(argument: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Predictions that `test --dump` wrote, read without running code from the file."""
+"""Predictions of a classifier: written by `test --dump`, read without running code from the file, and measured."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from mmengine.evaluator import DumpResults
+
 ENDINGS = '.pkl', '.pickle', '.npz'
+BINS = 15
 
 
 @dataclass
@@ -121,3 +125,31 @@ def write_npz(path: str, found: Predictions) -> None:
         path, scores=found.scores.numpy(), labels=found.labels.numpy(), images=np.array(found.images, str),
         classes=np.array(found.classes, str),
     )  # fmt: skip
+
+
+def dump(path: str) -> DumpResults:
+    """MMEngine's metric that writes the predictions at the end of an evaluation, arrays where the file is an `.npz`.
+
+    It raises `ValueError` where arrays are asked for and the model is no classifier.
+    """
+    from mmengine.evaluator import BaseMetric, DumpResults
+
+    class DumpArrays(DumpResults):
+        def __init__(self) -> None:
+            BaseMetric.__init__(self)
+            self.out_file_path = path
+
+        def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+            found = from_samples(results)
+            found.classes = (self.dataset_meta or {}).get('classes', ())
+            write_npz(path, found)
+            return {}
+
+    return DumpArrays() if path.endswith('.npz') else DumpResults(path)
+
+
+def calibration_error(confidence: Tensor, right: Tensor) -> Tensor:
+    """Mean distance of confidence and accuracy over 15 bins of equal width (arXiv:1706.04599, Eq. 3)."""
+    bins = (confidence * BINS).long().clamp(max=BINS - 1)
+    gaps = [(confidence[bins == b].double() - right[bins == b]).sum().abs() for b in bins.unique()]
+    return torch.stack(gaps).sum() / len(right)

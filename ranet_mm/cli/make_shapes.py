@@ -17,13 +17,12 @@ NUMBERS = dict(
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     from ..mm.data.shapes import LAYOUTS, ShapesCfg
 
-    parser = program.Parser(prog='make_shapes', description=__doc__)
+    parser = program.Parser('make-shapes', __doc__)
     parser.add_argument('folder', nargs='?', default='data/shapes', help='a new folder (data/shapes by default)')
     for field in fields(ShapesCfg):
         text = f'{NUMBERS[field.name]} ({field.default} by default)'
         parser.add_argument(f'--{field.name}', type=int, default=field.default, help=text)
     parser.add_argument('--layouts', nargs='+', default=[*LAYOUTS], choices=[*LAYOUTS], help='all by default')
-    parser.add_argument('--debug', action='store_true', help='show the traceback of an error')
     return parser.parse_args(argv)
 
 
