@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+import os
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,23 @@ def test_bad_options(capsys):
     assert 'must have the form KEY=VALUE' in refused(
         capsys, sweep, write(), '--cluster', 'local', '--cluster-options', 'gpus'
     )
+
+
+def test_slurm_gets_one_array(monkeypatch, capsys):
+    pytest.importorskip('submitit', reason='submitit is not installed: pip install submitit')
+    for name, line in dict(srun='exit 1', sbatch='cp "$1" sent.sh; echo Submitted batch job 12').items():
+        path = Path('bin', name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\n{line}\n')
+        path.chmod(0o755)
+    monkeypatch.setenv('PATH', str(Path('bin').resolve()), prepend=os.pathsep)
+    argv = [write(seeds=[0, 1]), '--cluster', 'slurm', '--partition', 'gpu', '--max-minutes', '7.5']
+    assert sweep.main([*argv, '--cluster-options', 'gpus_per_node=1']) == 3
+    assert re.findall(r'^(\S+) study', capsys.readouterr().out, re.M) == ['12_0', '12_1']
+    asked = dict(re.findall(r'^#SBATCH --([\w-]+)=(.*)$', Path('sent.sh').read_text(), re.M))
+    expected = {'array': '0-1%2', 'partition': 'gpu', 'time': '8', 'gpus-per-node': '1', 'signal': 'USR2@90'}
+    assert {name: asked.get(name) for name in expected} == expected
+    assert cluster.GRACE < 90
 
 
 @pytest.mark.slow

@@ -120,7 +120,7 @@ def test(args: argparse.Namespace) -> int:
     """Evaluate, then print one summary line and where things were written."""
     cfg = configure(args)
     from ..mm.engine import launch
-    from ..mm.engine.hooks.progress import shown
+    from ..mm.engine.workdir import shown
 
     runner = config.build_runner(cfg)
     written = [path for path in (args.dump, args.out) if path]
@@ -146,7 +146,7 @@ def add_dumps(runner: Runner, paths: Sequence[str]) -> None:
 
 def summary(runner: Runner, metrics: dict[str, float], seconds: float) -> str:
     """One line: scores, number of images, speed."""
-    from ..mm.engine.hooks.progress import images_per_second, run_name, scores
+    from ..mm.engine.wording import images_per_second, run_name, scores
 
     images = len(runner.test_dataloader.dataset)
     return (

@@ -116,7 +116,7 @@ def build_runner(cfg: Config) -> Runner:
 
 def summary(folder: Path) -> str:
     """One line from the run's record, and where things were written."""
-    from ..mm.engine.hooks.progress import images_per_second, scores
+    from ..mm.engine.wording import images_per_second, scores
 
     record = folder / 'record.json'
     where = f'Written to {folder}/: checkpoints and logs'
