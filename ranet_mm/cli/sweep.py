@@ -110,11 +110,12 @@ def seconds(cell: Cell) -> tuple[float, ...] | str:
 @functools.cache
 def _images(config: str, options: str) -> int | str:
     """Images that a run trains on, or a question mark, with the error where the config does not take the options."""
+    from ..mm.config import read_config
     from ..mm.engine.console import quiet_imports
 
     quiet_imports()
     try:
-        return images(config.read_config(config, json.loads(options))) or '?'
+        return images(read_config(config, json.loads(options))) or '?'
     except Exception as error:
         return f'? ({program.sentence(error)})'
 

@@ -6,7 +6,7 @@ A picture depends on (seed, epoch, sample) alone: not on the batch it is in, the
 whether the run was resumed.
 """
 
-from .convert import on_device
+from ..switches import on_device
 from .dataset import DeviceDataset, EpochSampler
 from .preprocessor import DevicePreprocessor
 
