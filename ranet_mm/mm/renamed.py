@@ -1,4 +1,4 @@
-"""Names that configs had in version 0.1 and the options that say the same now; to be removed after the next release."""
+"""Names that configs had in version 0.1: records tell them, and as an argument they work for one more release."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ ON_DEVICE = dict(
 DEEPER = 'att128_in1k_paper', 'att164_in1k_paper', 'att236_in1k_paper', 'att452_in1k_paper'
 ARCH = 'model.backbone.arch'
 
+# Old name: name, and the options that say the rest.
 RENAMED: dict[str, tuple[str, dict[str, Any]]] = {
     **{
         f'{net}_{data}-folder': (f'{net}_{data}', dict(folder=f'data/{data}_folder'))
