@@ -126,6 +126,10 @@ class TestSwitches:
         cfg.dump('again.py')
         assert mm_config.read_config('again.py').to_dict() == cfg.to_dict()
 
+    def test_neither_on_nor_off(self):
+        with pytest.raises(ValueError, match="on_device='cuda' is not allowed: it must be True or False"):
+            mm_config.read_config('ranet/att56_cifar10', dict(on_device='cuda'))
+
     def test_data_that_are_in_no_folder_are_refused(self):
         Path('fake.py').write_text(
             f'_base_ = {str(CONFIGS["att56_cifar10"])!r}\n'

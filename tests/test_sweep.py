@@ -142,9 +142,11 @@ class TestGrid:
         (one,) = grid.collect([write(options=options)])
         (moved,) = grid.collect([write(config='moved.py', options=options)])
         (other,) = grid.collect([write(options={'model.backbone.p': 3})])
+        (started,) = grid.collect([write(options=options | dict(load_from='w.pth'))])
         (later,) = grid.collect([write(options=options, seeds=[1])])
         (logged,) = grid.collect([write(options=options | {'default_hooks.logger.interval': 7})])
-        assert one.key == moved.key == logged.key != other.key
+        assert one.key == moved.key == logged.key
+        assert len({one.key, other.key, started.key}) == 3
         assert one.key.startswith('attention56_cifar_') and one.key.endswith('_seed0')
         assert later.key == one.key.replace('_seed0', '_seed1')
 

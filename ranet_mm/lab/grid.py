@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-import functools
-import hashlib
 import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from ..mm import config as mm_config
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
+from .key import digest, identity
 
 FIELDS = ('base', 'title', 'note', 'config', 'seeds', 'options', 'axes', 'jobs', 'minutes', 'published')
 REST = 'rest'  # of the time that a sweep has
@@ -55,8 +49,8 @@ class Cell:
     def key(self) -> str:
         """Name of the run's folder and record: the network, a digest of all that makes the result, and the seed."""
         name, settings = identity(self.config, str(Path(self.config).resolve()), json.dumps(self.options))
-        digest = settings if self.minutes is None else _digest([settings, self.minutes])
-        return f'{name}_{digest[:8]}_seed{self.seed}'
+        whole = settings if self.minutes is None else digest([settings, self.minutes])
+        return f'{name}_{whole[:8]}_seed{self.seed}'
 
     @property
     def title(self) -> str:
@@ -76,49 +70,6 @@ class Cell:
         minutes = rest if self.minutes == REST else self.minutes
         limit = [] if minutes is None else ['--minutes', minutes if minutes == REST else f'{minutes:.4g}']
         return [*program, self.config, '--work-dir', str(work_dir), '--resume', *limit, '--cfg-options', *options]
-
-
-@functools.cache
-def identity(config: str, path: str, options: str) -> tuple[str, str]:
-    """The network of a config with options, and a digest of the settings that make a run's result but for its seed.
-
-    A config that moves, or says the same in other words, leaves them as they are. One that does not exist, or does not
-    take the options, is told by its name and theirs: its runs fail, and have no record.
-
-    Args:
-        config: As the sweep file says it.
-        path: Where that is; two configs of one name are two.
-        options: As JSON.
-    """
-    from mmengine.config import Config
-
-    from ..mm.engine.workdir import fingerprint
-
-    stem = Path(config).stem
-    try:
-        cfg, more = _file(config, path)
-        cfg = mm_config.changed(copy.deepcopy(cfg), json.loads(options), more)
-    except Exception:
-        return stem, _digest([config, json.loads(options)])
-    known = mm_config.runner_fields()
-    settings = Config({name: value for name, value in cfg.to_dict().items() if name in known and value is not None})
-    settings.get('randomness', {}).pop('seed', None)
-    return _network(settings.get('model', {}).get('backbone', {})) or stem, fingerprint(settings)
-
-
-@functools.cache
-def _file(config: str, path: str) -> tuple[Config, dict[str, Any]]:
-    return mm_config.read_file(config)
-
-
-def _network(backbone: Mapping[str, Any]) -> str:
-    kind = backbone.get('type', '').rpartition('.')[2].partition('_')[0].lower()
-    arch = backbone.get('arch')
-    return arch if isinstance(arch, str) else f'{kind}{backbone.get("depth", "")}'
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,10 @@ def apply(cfg: Config) -> None:
     """Do what the config's switches say; what has been done stays as it is.
 
     Raises:
-        ValueError: A data set or a sampler is not one that can be changed so.
+        ValueError: A data set or a sampler is not one that can be changed so, or `on_device` is neither True nor False.
     """
+    if not isinstance(cfg.get('on_device', False), bool):
+        raise ValueError(f'on_device={cfg.on_device!r} is not allowed: it must be True or False')
     if cfg.get('folder'):
         set_folder(cfg)
     if cfg.get('wrong_labels'):
