@@ -156,7 +156,7 @@ def find_config(name: str) -> Path:
 
 def _find(name: str) -> tuple[Path, dict[str, Any]]:
     """A config file, and the options that its name stands for where that is an old one."""
-    for path in (Path(name), root_folder() / name):
+    for path in (Path(name), *([root_folder() / name] if name.startswith('configs/') else [])):
         if path.is_file():
             return path, {}
     own, known = name.removeprefix('configs/').removesuffix('.py'), own_configs()
