@@ -198,7 +198,7 @@ def test_one_axis_is_a_list_with_costs_and_commands(swept):
     assert header.startswith('| (p, t, r) | Top-1 accuracy | Parameters | Seconds an epoch |')
     assert first.startswith('| (1,2,1) | 51.00 ± 1.41 % (seeds [0](../results/study/net_')
     assert (
-        "| 1,234 | 45.0 | 30.0 | `python tools/sweep.py configs/sweeps/study/grid.yml --only '(p, t, r)=(1,2,1)'` |"
+        "| 1,234 | 45.0 | 30.0 | `ranet sweep configs/sweeps/study/grid.yml --only '(p, t, r)=(1,2,1)'` |"
         in first
     )
     assert second.startswith('| (2,2,1) | not run') and second.count('`') == 2
@@ -214,9 +214,9 @@ def test_two_axes_are_a_matrix_beside_what_is_published(swept):
 
 def test_sweeps_without_records_show_their_command(swept):
     root = swept(GRID)
-    assert sweep_table(root, '', 'study/grid').startswith('No run is recorded yet; `python tools/sweep.py ')
+    assert sweep_table(root, '', 'study/grid').startswith('No run is recorded yet; `ranet sweep ')
     text = tables.fill('<!-- experiments:begin -->\n<!-- experiments:end -->', root, '../')
-    assert '| [study/grid](../configs/sweeps/study/grid.yml) | What helps? | 0 of 4 | `python tools/sweep.py' in text
+    assert '| [study/grid](../configs/sweeps/study/grid.yml) | What helps? | 0 of 4 | `ranet sweep' in text
 
 
 def test_a_folder_has_a_section_for_each_sweep_with_records(swept):
@@ -227,7 +227,7 @@ def test_a_folder_has_a_section_for_each_sweep_with_records(swept):
     assert 'What else?' not in text
     waiting = experiments_table(root)
     assert '[study/rest](configs/sweeps/study/rest.yml) | What else? | 0 of 4 |' in waiting
-    assert '`python tools/sweep.py configs/sweeps/study/rest.yml --max-minutes M`' in waiting
+    assert '`ranet sweep configs/sweeps/study/rest.yml --max-minutes M`' in waiting
 
 
 def test_a_sweep_with_all_its_records_waits_for_nothing(swept):

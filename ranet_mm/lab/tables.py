@@ -233,7 +233,7 @@ def _command(path: str, found: Iterable[Entry], labels: Mapping[str, str] | None
     """The command line for the runs of these labels; the reader says for how long, where one of them takes the rest."""
     only = [f'{axis}={name}' for axis, name in (labels or {}).items()]
     limit = ['--max-minutes', 'M'] if any(c.minutes == grids.REST for e in found for c in e.cells) else []
-    return shlex.join(['python', 'tools/sweep.py', path, *limit, *(['--only', *only] if only else [])])
+    return shlex.join(['ranet', 'sweep', path, *limit, *(['--only', *only] if only else [])])
 
 
 TABLES = dict(

@@ -1,6 +1,6 @@
 """Attention-56 with Adam at a constant rate, as in the report, or lowered after some epochs.
 
-Command: python tools/sweep.py configs/sweeps/gpu/10_adam.yml
+Command: ranet sweep configs/sweeps/gpu/10_adam.yml
 Needs:   data/cifar10_folder/{train,test}/<class>/<image>; a GPU.
 Cost:    20 epochs of 45,000 images, 694 M multiply-adds an image.
 """

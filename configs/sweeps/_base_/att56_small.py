@@ -1,6 +1,6 @@
 """Attention-56 for the small-scale study: a quarter of the width, maps of a quarter of the side, 3,120 images.
 
-Command: python tools/sweep.py configs/sweeps/small/*.yml
+Command: ranet sweep configs/sweeps/small/*.yml
 Needs:   data/cifar10_folder/train/<class>/<image>; the test images are not read.
 Cost:    about a minute on one CPU core.
 """
