@@ -119,6 +119,9 @@ class TestSwitches:
         options = {'train_dataloader.dataset.indices': 640, 'test_dataloader.dataset.root': 'my/test'}
         cfg = mm_config.read_config('ranet/att56_cifar10_fast', options | ON_DEVICE)
         assert cfg.train_dataloader.dataset.dataset.indices == 640
+        cached = {'train_dataloader.dataset.cache': False, 'wrong_labels': 0.3}
+        data = mm_config.read_config('ranet/att56_cifar10_fast', cached | ON_DEVICE).train_dataloader.dataset
+        assert data.cache is False and 'cache' not in data.dataset.dataset
         assert cfg.test_dataloader.dataset.root == 'my/test'
 
     def test_a_config_that_was_written_by_a_run_is_left_as_it_is(self):

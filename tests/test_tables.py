@@ -197,10 +197,7 @@ def test_one_axis_is_a_list_with_costs_and_commands(swept):
     header, _, first, second = sweep_table(root, '../', 'study/grid').splitlines()
     assert header.startswith('| (p, t, r) | Top-1 accuracy | Parameters | Seconds an epoch |')
     assert first.startswith('| (1,2,1) | 51.00 ± 1.41 % (seeds [0](../results/study/net_')
-    assert (
-        "| 1,234 | 45.0 | 30.0 | `ranet sweep configs/sweeps/study/grid.yml --only '(p, t, r)=(1,2,1)'` |"
-        in first
-    )
+    assert "| 1,234 | 45.0 | 30.0 | `ranet sweep configs/sweeps/study/grid.yml --only '(p, t, r)=(1,2,1)'` |" in first
     assert second.startswith('| (2,2,1) | not run') and second.count('`') == 2
 
 

@@ -75,7 +75,9 @@ def on_device(cfg: Config) -> None:
                     f'sampler {loader.sampler.type} of {name} is not allowed on the device: it must be DefaultSampler'
                 )
             loader.sampler.type = 'ranet_mm.EpochSampler'  # what is evaluated has no random pictures: it needs no epoch
-        loader.dataset = dict(type='ranet_mm.DeviceDataset', dataset=loader.dataset)
+        inner = innermost(cfg, name)
+        cache = dict(cache=inner.pop('cache')) if 'cache' in inner else {}  # an option of what is held
+        loader.dataset = dict(type='ranet_mm.DeviceDataset', dataset=loader.dataset, **cache)
         loader.num_workers, loader.persistent_workers = 0, False
         loader.collate_fn = dict(type='ranet_mm.at_once')
     cfg.data_preprocessor = dict(cfg.data_preprocessor, type='ranet_mm.DevicePreprocessor')
