@@ -133,7 +133,11 @@ def test_import_after_mmpretrain():
 @pytest.mark.slow
 def test_installed_package(tmp_path):
     """What a wheel holds is enough: no checkout, no network."""
-    ignored = shutil.ignore_patterns('.*', '__pycache__', 'build', 'dist', 'data', 'work_dirs', '*.egg-info')
+    anywhere = shutil.ignore_patterns('.*', '__pycache__', '*.egg-info')
+
+    def ignored(folder, names):
+        return anywhere(folder, names) | ({'build', 'dist', 'data', 'work_dirs'} if Path(folder) == ROOT else set())
+
     source = shutil.copytree(ROOT, tmp_path / 'source', ignore=ignored)
     build = [sys.executable, 'setup.py', '--quiet', 'build_py', '--build-lib', str(tmp_path / 'installed')]
     subprocess.run(build, cwd=source, check=True, capture_output=True)
