@@ -24,19 +24,34 @@ model = dict(
     data_preprocessor=dict(num_classes=2),
 )
 data_preprocessor = dict(num_classes=2)
-train_dataloader = dict(batch_size=2, num_workers=0, dataset=dict(root={root!r} + '/train', holdout=0))
-val_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(root={root!r} + '/test', holdout=0, held_out=False))
-test_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(root={root!r} + '/test'))
+load = dict(type='ranet_mm.LoadImage')
+train = dict(_delete_=True, type='ranet_mm.ImageFolder', root={root!r} + '/train', holdout=0,
+             pipeline=[load, *_base_.train_pipeline])
+test = dict(_delete_=True, type='ranet_mm.ImageFolder', root={root!r} + '/test', pipeline=_base_.test_pipeline)
+train_dataloader = dict(batch_size=2, num_workers=0, dataset=train)
+val_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(test, holdout=0, held_out=False))
+test_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(test, test_mode=True))
 train_cfg = dict(max_epochs=2)
 default_hooks = dict(checkpoint=dict(save_best=None))
 """
 DEVICE_CONFIG = """
-_base_ = {root!r} + '/configs/ranet/att56_cifar10-folder-device_{recipe}.py'
+_base_ = {root!r} + '/configs/ranet/att56_cifar10_{recipe}.py'
 model = dict(backbone=dict(width=0.125, stem_pool=True, stem_stride=2), head=dict(num_classes=2, in_channels=128))
-data_preprocessor = dict(num_classes=2)
-train_dataloader = dict(batch_size=5, dataset=dict(dataset=dict(root={images!r} + '/train', holdout=0)))
-val_dataloader = dict(batch_size=4, dataset=dict(dataset=dict(root={images!r} + '/test', holdout=0, held_out=False)))
-test_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(root={images!r} + '/test'))
+data_preprocessor = dict(type='ranet_mm.DevicePreprocessor', num_classes=2)
+load = dict(type='ranet_mm.LoadImage')
+train = dict(type='ranet_mm.ImageFolder', root={images!r} + '/train', holdout=0,
+             pipeline=[load, *_base_.train_dataloader.dataset.pipeline])
+test = dict(type='ranet_mm.ImageFolder', root={images!r} + '/test', pipeline=_base_.test_pipeline)
+held = dict(num_workers=0, persistent_workers=False, collate_fn=dict(type='ranet_mm.at_once'))
+train_dataloader = dict(
+    batch_size=5, **held, sampler=dict(type='ranet_mm.EpochSampler'),
+    dataset=dict(_delete_=True, type='ranet_mm.DeviceDataset', dataset=train),
+)
+val_dataloader = dict(
+    batch_size=4, **held,
+    dataset=dict(_delete_=True, type='ranet_mm.DeviceDataset', dataset=dict(test, holdout=0, held_out=False)),
+)
+test_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(_delete_=True, **test, test_mode=True))
 train_cfg = dict(max_epochs=6, val_interval=3)
 default_hooks = dict(checkpoint=dict(save_best=None), logger=dict(interval=1))
 """
@@ -66,7 +81,7 @@ def make_images(folder):
 
 def make_config(folder, images, more=''):
     """A config file for the images, with more lines at its end."""
-    base = str(ROOT / 'configs/ranet/att56_cifar10-folder.py')
+    base = str(ROOT / 'configs/ranet/att56_cifar10.py')
     path = folder / f'tiny{next(NUMBERS)}.py'  # MMEngine keeps loggers and message hubs by name and second
     path.write_text(CONFIG.format(base=base, root=str(images)) + more)
     return str(path)

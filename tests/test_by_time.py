@@ -42,7 +42,7 @@ class TestSchedule:
         assert cfg.default_hooks.checkpoint.interval == 3
 
     def test_image_sizes_keep_theirs(self):
-        cfg = scaled('ranet/att56_cifar10-folder-device_progressive', 30)
+        cfg = scaled('ranet/att56_cifar10_progressive', 30)
         (hook,) = [h for h in cfg.custom_hooks if h.type == 'ranet_mm.ProgressiveResizeHook']
         assert hook.sizes == [(0, 16), (12, 20), (18, 24), (25, 32)]
 

@@ -98,8 +98,9 @@ def test_card_counts_what_several_processes_had_together():
 
 def test_card_names_the_run_that_this_one_started_from_and_adds_its_cost():
     first = dict(command='python tools/train.py w.py', commit='abb', epochs=4, iterations=8, iteration=6, seconds=60.0)
-    card = render('net.cifar10', record(earlier=[first]), 2**20)
-    assert '| Started from | `python tools/train.py w.py` at commit `abb` |' in card
+    card = render('net.cifar10', record(earlier=[first], prepare=['ranet convert a.pth b.pth']), 2**20)
+    assert '| Started from | `python tools/train.py w.py` at commit `abb` |\n' in card
+    assert ' at commit `abb` |\n| Then | `ranet convert a.pth b.pth` |\n| Recipe |' in card
     assert ', epochs: 3 + 1, ' in card
     assert '| Cost | 3 minutes on CPU |' in card
 

@@ -1,5 +1,6 @@
 """Pictures made on the device: those of the ordinary pipeline, and of (seed, epoch, sample) alone."""
 
+import copy
 import json
 import pickle
 import signal
@@ -547,20 +548,21 @@ class TestCache:
 
 
 class TestConfigs:
-    @pytest.mark.parametrize('name', ['cifar10', 'cifar10_folder', 'cifar100'])
-    def test_the_bases_are_the_ordinary_ones_moved(self, name):
-        folder = ROOT / 'configs/_base_/datasets'
-        moved, based = (Config.fromfile(folder / f'{n}.py') for n in (name, f'{name}_device'))
-        assert moved.test_dataloader == based.test_dataloader
-        on_device(moved)
-        on_device(moved)  # what is there stays there
+    @pytest.mark.parametrize('name', ['cifar10', 'cifar100', 'digits'])
+    def test_what_is_moved(self, name):
+        cfg = Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py')
+        before = copy.deepcopy(cfg)
+        on_device(cfg)
+        on_device(cfg)  # what is there stays there
+        assert cfg.test_dataloader == before.test_dataloader
         for loader in ('train_dataloader', 'val_dataloader'):
-            assert moved[loader].dataset == based[loader].dataset
-            assert moved[loader].num_workers == based[loader].num_workers == 0
-        assert moved.data_preprocessor == based.data_preprocessor
-        assert moved.train_dataloader.sampler == based.train_dataloader.sampler
+            assert cfg[loader].dataset == dict(type='ranet_mm.DeviceDataset', dataset=before[loader].dataset)
+            assert (cfg[loader].num_workers, cfg[loader].collate_fn) == (0, dict(type='ranet_mm.at_once'))
+        assert cfg.data_preprocessor == dict(before.data_preprocessor, type='ranet_mm.DevicePreprocessor')
+        assert cfg.train_dataloader.sampler == dict(type='ranet_mm.EpochSampler', shuffle=True)
+        assert cfg.val_dataloader.sampler == before.val_dataloader.sampler  # it has no random pictures
 
-    @pytest.mark.parametrize('name', ['att56_cifar10_best', 'att56_cifar100_best', 'att56_cifar10-folder_fast'])
+    @pytest.mark.parametrize('name', ['att56_cifar10_best', 'att56_cifar100_best', 'att56_cifar10_progressive'])
     def test_recipes_run_on_the_device(self, name):
         cfg = Config.fromfile(ROOT / f'configs/ranet/{name}.py')
         on_device(cfg)
@@ -580,7 +582,7 @@ class TestConfigs:
 CONFIG = """
 _base_ = [
     {root!r} + '/configs/_base_/models/att56_cifar.py',
-    {root!r} + '/configs/_base_/datasets/cifar10_folder_device.py',
+    {root!r} + '/configs/_base_/datasets/cifar10.py',
     {root!r} + '/configs/_base_/schedules/sgd_cosine.py',
     {root!r} + '/configs/_base_/default_runtime.py',
 ]
@@ -589,10 +591,11 @@ model = dict(
     head=dict(num_classes=2, in_channels=128),
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.2), dict(type='CutMix', alpha=1.0)]),
 )
+folder, on_device = {images!r}, True
 data_preprocessor = dict(num_classes=2)
-train_dataloader = dict(batch_size=2, dataset=dict(dataset=dict(root={images!r} + '/train', holdout=0)))
-val_dataloader = dict(batch_size=4, dataset=dict(dataset=dict(root={images!r} + '/test', holdout=0, held_out=False)))
-test_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(root={images!r} + '/test'))
+train_dataloader = dict(batch_size=2, dataset=dict(holdout=0))
+val_dataloader = dict(batch_size=4, dataset=dict(root={images!r} + '/test', holdout=0, held_out=False))
+test_dataloader = dict(batch_size=4, num_workers=0)
 train_cfg = dict(max_epochs=2)
 default_hooks = dict(checkpoint=dict(save_best=None))
 """

@@ -212,7 +212,7 @@ class TestTwoProcesses:
     def test_interrupted_in_validation_all_stop(self, folder, two, batches):
         """Also where the signalled process has a batch fewer than the others: 5 images in batches of 1, after 6."""
         uneven = (
-            "val_dataloader = dict(batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False, round_up=False))\n"
+            "val_dataloader.update(batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False, round_up=False))\n"
         )
         path = config(2, uneven if batches == 'unequal' else '')
         done = start('dist_train.sh', path, 2, '--work-dir', batches, PORT='29552', SIGNAL_IN_VALIDATION='1')

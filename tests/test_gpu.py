@@ -205,7 +205,7 @@ class TestRunner:
         crop_and_flip = device_config(
             'best',
             'randomness = dict(seed=0, deterministic=True)\n'
-            "train_dataloader['dataset']['dataset']['pipeline'] = _base_.train_pipeline\n",
+            "train_dataloader['dataset']['dataset']['pipeline'] = [load, *_base_.train_pipeline]\n",
         )
         assert train.main([crop_and_flip, '--work-dir', 'whole', '--debug']) == 0
         run_iter = ResumableTrainLoop.run_iter

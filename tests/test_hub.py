@@ -62,7 +62,7 @@ def test_shipped_weights_are_read_without_unpickling(monkeypatch):
 
     monkeypatch.setattr('torch.load', refuse)
     monkeypatch.setattr('pickle.Unpickler', refuse)
-    model = mmpretrain.get_model('att56_cifar10-folder', pretrained=True)
+    model = mmpretrain.get_model('att56_cifar10_alternate', pretrained=True)
     (row,) = (row for name, row in weights.index().items() if name == 'attention56_cifar.cifar10')
     assert model._dataset_meta['classes'] == row['label_names']
 
@@ -85,7 +85,7 @@ def test_a_model_without_weights_says_so(ask):
     assert mmpretrain.get_model('att56_cifar100').backbone.arch.depth == 56
 
 
-@pytest.mark.parametrize('name', ['att56_cifar10', 'att56_cifar10-folder'])
+@pytest.mark.parametrize('name', ['att56_cifar10', 'att56_cifar10_alternate'])
 def test_inferencer_sees_the_colours_that_the_network_was_trained_on(name, image, shipped):
     (found,) = mmpretrain.ImageClassificationInferencer(name, device='cpu')(str(image))
     pixels = torch.from_numpy(np.array(Image.open(image))).permute(2, 0, 1)[None]

@@ -1,10 +1,8 @@
 """Sweeps: which cells there are, and that they are skipped, resumed, survived, stopped and packed as promised."""
 
-import copy
 import dataclasses
 import fcntl
 import functools
-import itertools
 import json
 import math
 import os
@@ -132,8 +130,31 @@ class TestGrid:
         ]  # fmt: skip
 
     def test_keys_of_what_is_recorded_stay(self):
-        first, second = itertools.islice(grid.load(ROOT / 'configs/sweeps/small/01_table2.yml').cells(), 2)
-        assert (first.key, second.key) == ('att56_small_0dca3dd8_seed0', 'att56_small_bdd93960_seed0')
+        files = (ROOT / 'configs/sweeps/small').glob('*.yml')
+        keys = {cell.key for file in files for cell in grid.load(file).cells()}
+        assert keys == {p.stem for p in (ROOT / 'results/small').glob('*.json')}
+
+    def test_a_config_that_moves_keeps_its_key(self):
+        base = f'_base_ = {str(ROOT / "configs/ranet/att56_digits.py")!r}\n'
+        Path('net.py').write_text(base)
+        Path('moved.py').write_text(base + "why = 'the same in other words'\ntrain_cfg = dict(max_epochs=14)\n")
+        options = {'model.backbone.p': 2}
+        (one,) = grid.collect([write(options=options)])
+        (moved,) = grid.collect([write(config='moved.py', options=options)])
+        (other,) = grid.collect([write(options={'model.backbone.p': 3})])
+        (started,) = grid.collect([write(options=options | dict(load_from='w.pth'))])
+        (later,) = grid.collect([write(options=options, seeds=[1])])
+        (logged,) = grid.collect([write(options=options | {'default_hooks.logger.interval': 7})])
+        assert one.key == moved.key == logged.key
+        assert len({one.key, other.key, started.key}) == 3
+        assert one.key.startswith('attention56_cifar_') and one.key.endswith('_seed0')
+        assert later.key == one.key.replace('_seed0', '_seed1')
+
+    def test_one_run_on_other_data_is_another(self):
+        config = 'configs/ranet/att56_cifar10.py'
+        switches = {}, dict(folder='data/cifar10_folder'), dict(wrong_labels=0.3), dict(on_device=True)
+        cells = [grid.Cell('study', 'grid', config, options, {}, 0) for options in switches]
+        assert len({cell.key for cell in cells}) == 4
 
     def test_minutes(self):
         values = {'all': {}, 'more': dict(minutes=12), 'left': dict(minutes='rest')}
@@ -354,10 +375,8 @@ def plain(config):
 def configured(cell):
     from ranet_mm.cli import train
 
-    cfg = copy.deepcopy(plain(cell.config))
     arguments = dataclasses.replace(cell, minutes=None).arguments(Path('run'))
-    cfg.merge_from_dict(train.parse_args(arguments[1:]).cfg_options)
-    return cfg
+    return train.configure(train.parse_args(arguments[1:]))
 
 
 def has(cfg, dotted):

@@ -11,7 +11,8 @@ import pytest
 
 from ranet_mm.cli import tables
 from ranet_mm.lab import grid, plots, records
-from ranet_mm.lab.tables import experiments_table, results_table, sweep_table
+from ranet_mm.lab.tables import experiments_table, results_table, runs_table, sweep_table
+from ranet_mm.mm.renamed import GIVEN_UP, RENAMED
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,6 +70,53 @@ def test_seeds_share_a_row_with_mean_and_spread(checkout):
     assert '| 99.00 % |' in rows[1]
 
 
+def test_the_best_of_each_network_on_each_data_set(checkout):
+    other = dict(type='CIFAR10')
+    save(
+        checkout, a=record(top1=98.0), b=record(name='att56_digits_fast', top1=99.0),
+        c=record(name='att92_digits', top1=97.0), d=record(name='att92_cifar10', top1=90.0, dataset=other),
+        e=record(name='att92_cifar10_best', seed=1, top1=95.0, dataset=other),
+        f=record(name='att92_cifar10_best', seed=2, top1=96.0, dataset=other),
+    )  # fmt: skip
+    best = [line.split(' | ')[3] for line in results_table(checkout).splitlines()[2:]]
+    assert best == ['95.50 ± 0.71 %', '99.00 %', '97.00 %']
+    assert len(runs_table(checkout).splitlines()) == 2 + 5
+
+
+def test_a_row_has_every_line_that_makes_it_in_the_names_of_today(checkout):
+    train = 'tools/dist_train.sh configs/ranet/{}.py 2 --resume --cfg-options test_dataloader.num_workers=0'.format
+    earlier = dict(command=train('att56_cifar10-folder-device_alternate'), commit='abc', epochs=15, iterations=9,
+                   iteration=9, seconds=1.0)  # fmt: skip
+    name = 'att92_cifar10-folder-device_annealed'
+    more = dict(
+        earlier=[earlier], prepare=['ranet convert work_dirs/att56_cifar10-folder-device_alternate/epoch_15.pth x.pth']
+    )
+    save(checkout, a=record(name=name, command=train(name), commit='abd', **more))
+    row = results_table(checkout).splitlines()[2]
+    options = '--cfg-options folder=data/cifar10_folder test_dataloader.num_workers=0'
+    assert row.startswith('| [att92_cifar10_annealed](configs/ranet/att92_cifar10_annealed.py) |')
+    assert (
+        f'| `tools/dist_train.sh configs/ranet/att56_cifar10_alternate.py 2 {options}`<br>'
+        '`ranet convert work_dirs/att56_cifar10_alternate/epoch_15.pth x.pth`<br>'
+        f'`tools/dist_train.sh configs/ranet/att92_cifar10_annealed.py 2 {options}` |'
+    ) in row
+
+
+def test_a_config_that_was_given_up_is_told_with_its_commit(checkout):
+    line = 'python tools/train.py configs/ranet/att56_cifar10-folder_fast.py'
+    save(checkout, a=record(name='att56_cifar10-folder_fast', command=line, commit='abc'))
+    row = results_table(checkout).splitlines()[2]
+    assert row.startswith('| `att56_cifar10-folder_fast` at `abc` |') and f'| `{line}` at `abc` |' in row
+
+
+@pytest.mark.parametrize('name', ['annealed', 'deepened'])
+def test_rows_from_converted_weights_begin_with_the_run_and_the_conversion(name):
+    row = next(line for line in runs_table(ROOT).splitlines() if f'results/att92_cifar10-folder-device_{name}' in line)
+    _, convert, own = row.split('<br>')
+    assert convert.startswith('`ranet convert work_dirs/att56_') and f'work_dirs/att92_{name}.pth' in convert
+    assert f'_{name}.py' in own
+
+
 def test_a_row_shows_the_last_epoch_and_that_a_run_was_cut(checkout):
     save(checkout, a=record(done=1, top1=80.0, command='python tools/train.py x.py'))
     row = results_table(checkout).splitlines()[2]
@@ -81,6 +129,7 @@ def test_a_row_shows_the_last_epoch_and_that_a_run_was_cut(checkout):
         ('att56_digits', dict(type='ranet_mm.Digits'), 'Digits (scikit-learn)'),
         ('att56_cifar10', dict(type='CIFAR10'), 'CIFAR-10'),
         ('att56_cifar10-folder', dict(type='ranet_mm.ImageFolder', root='x/train'), 'CIFAR-10 (JPEG copy)'),
+        ('att56_cifar100-folder', dict(type='ranet_mm.ImageFolder', root='x/cifar100_folder/train'), 'cifar100_folder'),
         ('att56_flowers', dict(type='ranet_mm.ImageFolder', root='x/flowers/train'), 'flowers'),
         ('att56_cifar10', dict(type='RepeatDataset', dataset=dict(type='CIFAR10')), 'CIFAR-10'),
     ],
@@ -148,10 +197,7 @@ def test_one_axis_is_a_list_with_costs_and_commands(swept):
     header, _, first, second = sweep_table(root, '../', 'study/grid').splitlines()
     assert header.startswith('| (p, t, r) | Top-1 accuracy | Parameters | Seconds an epoch |')
     assert first.startswith('| (1,2,1) | 51.00 ± 1.41 % (seeds [0](../results/study/net_')
-    assert (
-        "| 1,234 | 45.0 | 30.0 | `python tools/sweep.py configs/sweeps/study/grid.yml --only '(p, t, r)=(1,2,1)'` |"
-        in first
-    )
+    assert "| 1,234 | 45.0 | 30.0 | `ranet sweep configs/sweeps/study/grid.yml --only '(p, t, r)=(1,2,1)'` |" in first
     assert second.startswith('| (2,2,1) | not run') and second.count('`') == 2
 
 
@@ -165,19 +211,25 @@ def test_two_axes_are_a_matrix_beside_what_is_published(swept):
 
 def test_sweeps_without_records_show_their_command(swept):
     root = swept(GRID)
-    assert sweep_table(root, '', 'study/grid').startswith('No run is recorded yet; `python tools/sweep.py ')
+    assert sweep_table(root, '', 'study/grid').startswith('No run is recorded yet; `ranet sweep ')
     text = tables.fill('<!-- experiments:begin -->\n<!-- experiments:end -->', root, '../')
-    assert '| [study/grid](../configs/sweeps/study/grid.yml) | What helps? | 0 of 4 | `python tools/sweep.py' in text
+    assert '| [study/grid](../configs/sweeps/study/grid.yml) | What helps? | 0 of 4 | `ranet sweep' in text
 
 
-def test_a_folder_has_a_section_for_each_sweep_with_records_and_a_list_of_the_others(swept):
+def test_a_folder_has_a_section_for_each_sweep_with_records(swept):
     root = swept(GRID, **{'(1,2,1)/0': 50.0})
     (root / 'configs/sweeps/study/rest.yml').write_text(GRID.replace('helps', 'else') + 'minutes: rest\n')
     text = tables.fill('<!-- study:begin -->\n<!-- study:end -->', root, '../')
-    section, others = text.split('No run is recorded yet of\n\n')
-    assert section.startswith('<!-- study:begin -->\n\n### What helps?\n\n| (p, t, r) | Top-1 accuracy |')
-    assert others.startswith('- [rest](../configs/sweeps/study/rest.yml): What else?\n\n<!--')
-    assert '`python tools/sweep.py configs/sweeps/study/rest.yml --max-minutes M`' in experiments_table(root)
+    assert text.startswith('<!-- study:begin -->\n\n### What helps?\n\n| (p, t, r) | Top-1 accuracy |')
+    assert 'What else?' not in text
+    waiting = experiments_table(root)
+    assert '[study/rest](configs/sweeps/study/rest.yml) | What else? | 0 of 4 |' in waiting
+    assert '`ranet sweep configs/sweeps/study/rest.yml --max-minutes M`' in waiting
+
+
+def test_a_sweep_with_all_its_records_waits_for_nothing(swept):
+    root = swept(GRID, **{f'({p},2,1)/{seed}': 50.0 for p in (1, 2) for seed in (0, 1)})
+    assert experiments_table(root) == 'Every run has its record.\n'
 
 
 def test_curves_are_means_with_the_range_over_seeds(swept):
@@ -223,7 +275,8 @@ def test_published_numbers_name_their_source():
 
 def test_unknown_region_is_refused(tmp_path):
     with pytest.raises(
-        ValueError, match="region 'flops' is not known: allowed are results, steps, models, configs, experiments, sweep"
+        ValueError,
+        match="region 'flops' is not known: allowed are results, steps, models, configs, experiments, runs, det",
     ):
         tables.fill('<!-- flops:begin -->\n<!-- flops:end -->', tmp_path)
 
@@ -233,7 +286,8 @@ def test_records_are_complete_and_portable(path):
     text = path.read_text()
     run = json.loads(text)
     assert run.keys() >= {'config', 'seed', 'commit', 'versions', 'hardware', 'data', 'epochs', 'seconds', 'curve'}
-    assert (ROOT / run['config']).is_file()
+    known = (ROOT / run['config']).is_file(), Path(run['config']).stem in {*RENAMED, *GIVEN_UP}
+    assert any(known)
     assert [p['epoch'] for p in run['curve']] == list(range(1, len(run['curve']) + 1))
     assert not re.search(r'"/\w', text), 'a record holds an absolute path'
 

@@ -1,7 +1,7 @@
 """Faster R-CNN on Attention-56, 64-pixel images of shapes in the layout of PASCAL VOC: the whole path in a small run.
 
 Command: python tools/train.py configs/detection/faster-rcnn_att56_shapes-voc.py
-Needs:   python tools/make_shapes.py data/shapes
+Needs:   ranet make-shapes data/shapes
 Cost:    20 epochs of 300 images; 8.4 M parameters; backbone: 131 M multiply-adds at 64x64.
 """
 

@@ -5,14 +5,11 @@ Needs:   169 MB, downloaded to data/cifar100 on first use.
 Cost:    300 epochs of 45,000 images, 694 M multiply-adds an image.
 """
 
-_base_ = [
-    '../_base_/models/att56_cifar.py',
-    '../_base_/datasets/cifar100.py',
-    '../_base_/schedules/best.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = './att56_cifar10_best.py'
 
-model = dict(head=dict(num_classes=100, loss=_base_.loss))
-data_preprocessor = dict(batch_augments=_base_.mixing, to_onehot=True)
-train_dataloader = dict(batch_size=_base_.batch_size, dataset=dict(pipeline=_base_.strong_pipeline))
-custom_hooks = [*_base_.custom_hooks, _base_.ema]
+model = dict(head=dict(num_classes=100))
+data_preprocessor = dict(num_classes=100, mean=[129.304, 124.070, 112.434], std=[68.170, 65.392, 70.418])
+train_dataloader = dict(dataset=dict(type='ranet_mm.CIFAR100', data_root='data/cifar100'))
+val_dataloader = dict(dataset=dict(type='ranet_mm.CIFAR100', data_root='data/cifar100'))
+test_dataloader = dict(dataset=dict(type='ranet_mm.CIFAR100', data_root='data/cifar100'))
+val_evaluator = test_evaluator = dict(topk=(1, 5))

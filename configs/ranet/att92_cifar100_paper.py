@@ -5,12 +5,11 @@ Needs:   169 MB, downloaded to data/cifar100 on first use.
 Cost:    205 epochs of 45,000 images, 1,089 M multiply-adds an image.
 """
 
-_base_ = [
-    '../_base_/models/att56_cifar.py',
-    '../_base_/datasets/cifar100.py',
-    '../_base_/schedules/paper_cifar.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = './att92_cifar10_paper.py'
 
-model = dict(backbone=dict(arch='attention92_cifar', zero_init_last=False), head=dict(num_classes=100))
-train_dataloader = dict(batch_size=_base_.batch_size)
+model = dict(head=dict(num_classes=100))
+data_preprocessor = dict(num_classes=100, mean=[129.304, 124.070, 112.434], std=[68.170, 65.392, 70.418])
+train_dataloader = dict(dataset=dict(type='ranet_mm.CIFAR100', data_root='data/cifar100'))
+val_dataloader = dict(dataset=dict(type='ranet_mm.CIFAR100', data_root='data/cifar100'))
+test_dataloader = dict(dataset=dict(type='ranet_mm.CIFAR100', data_root='data/cifar100'))
+val_evaluator = test_evaluator = dict(topk=(1, 5))

@@ -5,12 +5,10 @@ Needs:   170 MB, downloaded to data/cifar10 on first use.
 Cost:    20 epochs of 45,000 images, 555 M multiply-adds an image.
 """
 
-_base_ = [
-    '../_base_/models/resnet18_cifar.py',
-    '../_base_/datasets/cifar10.py',
-    '../_base_/schedules/fast.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = './att56_cifar10_fast.py'
 
-model = dict(head=dict(loss=_base_.loss))
-train_dataloader = dict(batch_size=_base_.batch_size)
+model = dict(
+    backbone=dict(_delete_=True, type='ResNet_CIFAR', depth=18, num_stages=4, out_indices=(3,), style='pytorch'),
+    neck=dict(_delete_=True, type='GlobalAveragePooling'),
+    head=dict(in_channels=512),
+)

@@ -5,12 +5,6 @@ Needs:   170 MB, downloaded to data/cifar10 on first use.
 Cost:    20 epochs of 45,000 images, 1,298 M multiply-adds an image.
 """
 
-_base_ = [
-    '../_base_/models/resnet50_cifar.py',
-    '../_base_/datasets/cifar10.py',
-    '../_base_/schedules/fast.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = './resnet18_cifar10_fast.py'
 
-model = dict(head=dict(loss=_base_.loss))
-train_dataloader = dict(batch_size=_base_.batch_size)
+model = dict(backbone=dict(depth=50), head=dict(in_channels=2048))

@@ -19,11 +19,7 @@ from ..mm import config
 from . import program
 
 FOLDER = Path('configs', 'ranet')
-DATA = {
-    'cifar10': 'CIFAR-10', 'cifar100': 'CIFAR-100', 'in1k': 'ImageNet-1k', 'digits': 'Digits (scikit-learn)',
-    'folder': 'image folder', 'device': 'on the device', 'noise': 'wrong labels',
-}  # fmt: skip
-
+DATA = dict(cifar10='CIFAR-10', cifar100='CIFAR-100', in1k='ImageNet-1k', digits='Digits (scikit-learn)')
 NOT_COUNTED = {'drop_path_rate', 'init_cfg', 'zero_init_last'}
 
 
@@ -55,12 +51,10 @@ def updated(root: Path, metafile: Mapping[str, Any]) -> str:
 def entry_of(root: Path, name: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """The entry of a config."""
     path = FOLDER / f'{name}.py'
-    counts = counts_of(root, config.read_config(str(root / path)).model)
-    data, *details = name.split('_')[1].split('-')
-    more = f' ({", ".join(DATA[word] for word in details)})' if details else ''
+    counts, data = counts_of(root, config.read_config(str(root / path)).model), DATA[name.split('_')[1]]
     return {
         'Name': name,
-        'Metadata': {'Training Data': DATA[data] + more, 'FLOPs': counts['macs'], 'Parameters': counts['params']},
+        'Metadata': {'Training Data': data, 'FLOPs': counts['macs'], 'Parameters': counts['params']},
         'In Collection': 'ResNet' if name.startswith('resnet') else 'Residual Attention Network',
         'Config': path.as_posix(),
         **{key: known[key] for key in ('Weights', 'Results') if key in known},

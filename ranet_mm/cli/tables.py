@@ -11,7 +11,10 @@ from ..lab import plots
 from ..lab.tables import SWEEPS, TABLES, study_tables, sweep_table
 from . import program
 
-DOCUMENTS = ('README.md', 'configs/ranet/README.md', 'results/README.md', 'docs/results.md')
+DOCUMENTS = (
+    'README.md', 'configs/ranet/README.md', 'results/README.md', 'docs/results.md', 'docs/detection.md',
+    'docs/segmentation.md',
+)  # fmt: skip
 REGION = re.compile(r'(?P<open><!-- (?P<name>[\w/-]+):begin -->\n).*?(?P<close><!-- (?P=name):end -->)', re.DOTALL)
 
 

@@ -92,6 +92,7 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
         *((f'On {other["data"]}', f'{other["accuracy"]:.2f} %') for other in shipped.get('also', [])),
         ('Calibration error', f'{shipped["calibration_error"]:.2f} % (15 bins)'),
         *(('Started from', f'`{recipe(run)}` at commit `{run["commit"]}`') for run in record.get('earlier', [])),
+        *(('Then', f'`{line}`') for line in record.get('prepare', [])),
         ('Recipe', _recipe(record)),
         ('Command', f'`{record["command"]}`'),
         ('Cost', f'{_time(seconds(record))} on {hardware(record)}'),

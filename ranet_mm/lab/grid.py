@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
@@ -13,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from .key import digest, identity
+
 FIELDS = ('base', 'title', 'note', 'config', 'seeds', 'options', 'axes', 'jobs', 'minutes', 'published')
 REST = 'rest'  # of the time that a sweep has
 TRAIN = 'tools/train.py'
@@ -22,7 +23,7 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid; cells of the same config, options, minutes and seed are one, whatever their labels.
+    """One run of a grid; cells of the same settings, minutes and seed are one, whatever their labels.
 
     Attributes:
         study: Folder of the sweep file; runs and records are kept by it.
@@ -46,10 +47,10 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Name of the run's folder and record."""
-        identity = [self.config, self.options, *([] if self.minutes is None else [self.minutes])]
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return f'{Path(self.config).stem}_{digest[:8]}_seed{self.seed}'
+        """Name of the run's folder and record: the network, a digest of all that makes the result, and the seed."""
+        name, settings = identity(self.config, str(Path(self.config).resolve()), json.dumps(self.options))
+        whole = settings if self.minutes is None else digest([settings, self.minutes])
+        return f'{name}_{whole[:8]}_seed{self.seed}'
 
     @property
     def title(self) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from ..mm.config import shown
+from ..mm.renamed import GIVEN_UP, RENAMED
 from .grid import Cell, Grid
 
 METRIC = 'accuracy/top1'
@@ -38,11 +40,15 @@ def images(record: Record) -> str:
     return 'test' if METRIC in record.get('test', {}) else 'validation'
 
 
+def mean(runs: Sequence[Record]) -> float:
+    """Accuracy in percent over several runs."""
+    return statistics.mean(score(r) for r in runs)
+
+
 def accuracy(runs: Sequence[Record]) -> str:
     """Mean over the runs, with the standard deviation where there are several."""
-    scores = [score(r) for r in runs]
-    spread = f' ± {statistics.stdev(scores):.2f}' if len(scores) > 1 else ''
-    return f'{statistics.mean(scores):.2f}{spread} %'
+    spread = f' ± {statistics.stdev(score(r) for r in runs):.2f}' if len(runs) > 1 else ''
+    return f'{mean(runs):.2f}{spread} %'
 
 
 def epochs(record: Record) -> str:
@@ -71,6 +77,33 @@ def command(record: Record) -> str:
 def recipe(record: Record) -> str:
     """The command line without the seed and the work dir: the same for runs that differ by them alone."""
     return re.sub(r' --cfg-options(?= --|$)', '', OWN.sub('', command(record)))  # without what was its only option
+
+
+def lines(record: Record) -> list[str]:
+    """The command lines that make a run: of those that it started from, of what lay between, and its own.
+
+    They have the names of today. Those of a config that has been given up are as they were, each with its commit.
+    """
+    gone = path(record) is None
+    runs = [*record.get('earlier', []), record]
+    *before, own = (f'`{recipe(run)}` at `{run["commit"]}`' if gone else f'`{renamed(recipe(run))}`' for run in runs)
+    between = (line if gone else renamed(line) for line in record.get('prepare', ()))
+    return [*before, *(f'`{line}`' for line in between), own]
+
+
+def path(record: Record) -> str | None:
+    """Where a record's config is now; None where it has been given up."""
+    return None if Path(record['config']).stem in GIVEN_UP else renamed(record['config'])
+
+
+def renamed(line: str) -> str:
+    """A command line, or the path of a config, in the names of today."""
+    options = [shown(RENAMED[name][1]) for name in re.findall(r'configs/ranet/([\w-]+)', line) if name in RENAMED]
+    new = re.sub(r'(?<=/)[\w-]+', lambda match: RENAMED.get(match[0], match)[0], line)
+    if not options or ' ' not in line:
+        return new
+    start, _, rest = new.partition(' --cfg-options')
+    return f'{start} --cfg-options {options[0]}{rest}'
 
 
 def data_label(record: Record) -> str:

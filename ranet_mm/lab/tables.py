@@ -6,6 +6,7 @@ import json
 import shlex
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -53,14 +54,25 @@ def config_row(model: Mapping[str, Any], up: str) -> tuple[str, ...]:
     return config, facts['Training Data'], f'{facts["Parameters"]:,}', f'{facts["FLOPs"]:,}'
 
 
+def runs_table(root: Path, up: str = '') -> str:
+    """One row for the runs that differ by seed alone: accuracy, cost, commands and records."""
+    return _results([result_row(runs, up) for runs in recorded(root)])
+
+
 def results_table(root: Path, up: str = '') -> str:
-    """One row for the runs that differ by seed alone: accuracy, cost, command and records."""
+    """Of each network on each data set the row with the highest accuracy."""
+    best: dict[tuple[str, str], list[Record]] = {}
+    for runs in recorded(root):
+        place = records.data_label(runs[0]), Path(runs[0]['config']).stem.partition('_')[0]
+        best[place] = max(best.get(place, runs), runs, key=records.mean)
+    return _results([result_row(best[place], up) for place in sorted(best)])
+
+
+def recorded(root: Path) -> list[list[Record]]:
+    """The runs of `results/` that have an accuracy, those together that differ by seed alone."""
     found = records.load((root / 'results').glob('*.json'), root)
     runs = sorted((r for r in found if records.score(r) is not None), key=_row_key)
-    rows = [result_row(list(group), up) for _, group in groupby(runs, key=_row_key)]
-    if not rows:
-        return 'No run is recorded yet.\n'
-    return markdown(('Config', 'Data', 'Epochs:', 'Top-1 accuracy:', 'Time', 'Command', 'Records'), rows)
+    return [list(group) for _, group in groupby(runs, key=_row_key)]
 
 
 def _row_key(record: Record) -> tuple[str, ...]:
@@ -70,13 +82,19 @@ def _row_key(record: Record) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def _results(rows: Sequence[Sequence[str]]) -> str:
+    header = ('Config', 'Data', 'Epochs:', 'Top-1 accuracy:', 'Time', 'Command', 'Records')
+    return markdown(header, rows) if rows else 'No run is recorded yet.\n'
+
+
 def result_row(runs: Sequence[Record], up: str) -> tuple[str, ...]:
-    path, data, trained, hardware, _ = _row_key(runs[0])
+    old, data, trained, hardware, _ = _row_key(runs[0])
+    path = records.path(runs[0])
+    config = f'[{Path(path).stem}]({up}{path})' if path else f'`{Path(old).stem}` at `{runs[0]["commit"]}`'
     minutes = statistics.mean(records.seconds(r) for r in runs) / 60
     links = ', '.join(f'[seed {r["seed"]}]({up}{r["file"]})' for r in runs)
-    config = f'[{Path(path).stem}]({up}{path})'
-    line = f'`{records.recipe(runs[0])}`'
-    return config, data, trained, records.accuracy(runs), f'{minutes:.1f} min, {hardware}', line, links
+    lines = '<br>'.join(records.lines(runs[0]))
+    return config, data, trained, records.accuracy(runs), f'{minutes:.1f} min, {hardware}', lines, links
 
 
 def steps_table(root: Path, up: str = '') -> str:
@@ -91,31 +109,55 @@ def step_row(name: str, record: Record, up: str) -> tuple[str, ...]:
     network = ', '.join(f'{k}={v}' for k, v in backbone.items() if k != 'type')
     losses = ', '.join(f'{point["loss"]:.2f}' for point in record['curve'])
     option = f'[{name}]({up}results/steps/{name}.json)'
-    return option, network, str(record['iteration']), losses, f'`{records.command(record)}`'
+    return option, network, str(record['iteration']), losses, f'`{records.renamed(records.command(record))}`'
+
+
+MODELS = {'retinanet': 'RetinaNet', 'faster-rcnn': 'Faster R-CNN', 'mask-rcnn': 'Mask R-CNN', 'fcn': 'FCN',
+          'upernet': 'UPerNet', 'deeplabv3plus': 'DeepLabV3+'}  # fmt: skip
+# Heading: images, metric, and what makes percent of it.
+DETECTION = {
+    'validation box AP50': ('val', 'coco/bbox_mAP_50', 100), 'test box AP50': ('test', 'coco/bbox_mAP_50', 100),
+    'test box AP': ('test', 'coco/bbox_mAP', 100), 'test mask AP': ('test', 'coco/segm_mAP', 100),
+}  # fmt: skip
+SEGMENTATION = {'validation mIoU': ('val', 'mIoU', 1), 'test mIoU': ('test', 'mIoU', 1)}
+
+
+def dense_table(root: Path, up: str = '', *, task: str, columns: Mapping[str, tuple[str, str, int]]) -> str:
+    """What the small runs of detectors or segmentation networks reach."""
+    found = records.load((root / 'results' / 'dense').glob('*.json'), root)
+    rows = [dense_row(run, columns.values(), up) for run in found if Path(run['config']).parent.name == task]
+    return markdown(('Model', 'Start', *(f'{c}:' for c in columns), 'CPU minutes:', 'Record'), rows)
+
+
+def dense_row(run: Record, columns: Iterable[tuple[str, str, int]], up: str) -> tuple[str, ...]:
+    backbone = run['settings']['model']['backbone']
+    start = ['CIFAR-10 weights' if backbone['init_cfg'] else 'from scratch']
+    start += [f'`out_norm={backbone["out_norm"]}`'] if 'out_norm' in backbone else []
+    of = dict(val=run['curve'][-1], test=run['test'])
+    values = (f'{factor * of[split][name]:.1f}' if name in of[split] else '-' for split, name, factor in columns)
+    link = f'[{Path(run["file"]).name}]({up}{run["file"]})'
+    return MODELS[run['name'].partition('_')[0]], ', '.join(start), *values, f'{run["cpu_seconds"] / 60:.0f}', link
 
 
 def experiments_table(root: Path, up: str = '') -> str:
-    """Every sweep file with its question, how many of its runs have a record, and its command."""
+    """The sweep files with runs to make: the question, how many of its runs have a record, and its command."""
     rows = []
     for file in sorted((root / SWEEPS).glob('[!_]*/*.yml')):
         grid, path = grids.load(file), file.relative_to(root).as_posix()
         found = records.entries(grid, root)
         runs, total = sum(len(e.runs) for e in found), sum(len(e.cells) for e in found)
         link = f'[{grid.study}/{grid.name}]({up}{path})'
-        rows.append((link, grid.title, f'{runs} of {total}', f'`{_command(path, found)}`'))
-    return markdown(('Sweep', 'Question', 'Runs:', 'Command'), rows)
+        if runs < total:
+            rows.append((link, grid.title, f'{runs} of {total}', f'`{_command(path, found)}`'))
+    return markdown(('Sweep', 'Question', 'Runs:', 'Command'), rows) if rows else 'Every run has its record.\n'
 
 
 def study_tables(root: Path, up: str, study: str) -> str:
-    """A section for each sweep file of a folder that has a record, then a list of those that have none."""
-    sections, waiting = [], []
-    for file in sorted((root / SWEEPS / study).glob('*.yml')):
-        grid = grids.load(file)
-        if any(e.runs for e in records.entries(grid, root)):
-            sections.append(f'### {grid.title}\n\n{sweep_table(root, up, f"{study}/{grid.name}")}')
-        else:
-            waiting.append(f'- [{grid.name}]({up}{file.relative_to(root).as_posix()}): {grid.title}\n')
-    return '\n'.join([*sections, *(['No run is recorded yet of\n\n' + ''.join(waiting)] if waiting else [])])
+    """A section for each sweep file of a folder that has a record."""
+    grids_ = (grids.load(file) for file in sorted((root / SWEEPS / study).glob('*.yml')))
+    with_runs = [grid for grid in grids_ if any(e.runs for e in records.entries(grid, root))]
+    sections = [f'### {grid.title}\n\n{sweep_table(root, up, f"{study}/{grid.name}")}' for grid in with_runs]
+    return '\n'.join(sections)
 
 
 def sweep_table(root: Path, up: str, name: str) -> str:
@@ -191,9 +233,11 @@ def _command(path: str, found: Iterable[Entry], labels: Mapping[str, str] | None
     """The command line for the runs of these labels; the reader says for how long, where one of them takes the rest."""
     only = [f'{axis}={name}' for axis, name in (labels or {}).items()]
     limit = ['--max-minutes', 'M'] if any(c.minutes == grids.REST for e in found for c in e.cells) else []
-    return shlex.join(['python', 'tools/sweep.py', path, *limit, *(['--only', *only] if only else [])])
+    return shlex.join(['ranet', 'sweep', path, *limit, *(['--only', *only] if only else [])])
 
 
 TABLES = dict(
-    results=results_table, steps=steps_table, models=models_table, configs=configs_table, experiments=experiments_table
-)
+    results=results_table, steps=steps_table, models=models_table, configs=configs_table, experiments=experiments_table,
+    runs=runs_table, detection=partial(dense_table, task='detection', columns=DETECTION),
+    segmentation=partial(dense_table, task='segmentation', columns=SEGMENTATION),
+)  # fmt: skip

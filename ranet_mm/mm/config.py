@@ -7,6 +7,8 @@ import contextlib
 import difflib
 import io
 import os
+import sys
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..hub import root_folder
 from ..machine import cores
+from .data import switches
 from .engine.workdir import LOADERS
+from .renamed import GIVEN_UP, RENAMED
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -59,16 +63,38 @@ def read_config(name: str, options: dict[str, Any] | None = None) -> Config:
         KeyError: An option changes a field that does not exist.
         ModuleNotFoundError: A library is not installed, or mmcv has no compiled operators where mmdet needs them.
     """
-    path = find_config(name)
     with contextlib.redirect_stdout(io.StringIO()):  # mmpretrain greets with what it could not import
-        cfg = _with_library(path)
+        cfg, more = read_file(name)
         if find_spec('mmpretrain'):
             import mmpretrain.datasets  # noqa: F401
-    if options:
-        check_fields(options, cfg)
-        cfg.merge_from_dict(options)
-        if 'holdout' in options:
-            set_holdout(cfg)
+    return changed(cfg, options or {}, more)
+
+
+def read_file(name: str) -> tuple[Config, dict[str, Any]]:
+    """A config as its file says, and the options that its name stands for where that is an old one."""
+    path, more = _find(name)
+    return _with_library(path), more
+
+
+def changed(cfg: Config, options: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> Config:
+    """A config with options, and with what its switches say done (see `data.switches`).
+
+    Args:
+        cfg: A config as its file says; it is changed.
+        options: Fields by dotted names, as the file has them.
+        more: Options that the config's old name stood for; fields of `options` are then as these leave them.
+
+    Raises:
+        KeyError: An option changes a field that does not exist.
+    """
+    check_fields(options, cfg)
+    if more:
+        cfg.merge_from_dict({**more, **{name: options[name] for name in switches.SWITCHES if name in options}})
+        switches.apply(cfg)
+    cfg.merge_from_dict(dict(options))
+    if 'holdout' in options:
+        switches.set_holdout(cfg)
+    switches.apply(cfg)
     return cfg
 
 
@@ -125,50 +151,69 @@ def find_config(name: str) -> Path:
     Raises:
         FileNotFoundError: There is none.
     """
-    if Path(name).is_file():
-        return Path(name)
+    return _find(name)[0]
+
+
+def _find(name: str) -> tuple[Path, dict[str, Any]]:
+    """A config file, and the options that its name stands for where that is an old one."""
+    for path in (Path(name), *([root_folder() / name] if name.startswith('configs/') else [])):
+        if path.is_file():
+            return path, {}
     own, known = name.removeprefix('configs/').removesuffix('.py'), own_configs()
     if own in known:
-        return known[own]
+        return known[own], {}
+    new, options = renamed(own)
+    if new in known:
+        if int(os.environ.get('RANK', 0)) == 0:
+            print(f'hint: config {own!r} is {new!r} with --cfg-options {shown(options)} now', file=sys.stderr)
+        return known[new], options
     near = difflib.get_close_matches(own, known)
     hint = f', its nearest are {", ".join(near)}' if near else f': `{COMMAND} configs` lists them'
     raise FileNotFoundError(f'config file {name!r} does not exist, nor has the package one of that name{hint}')
 
 
-def check_fields(options: dict, cfg: Config) -> None:
+def shown(options: Mapping[str, Any]) -> str:
+    """Options as a command line has them."""
+    return ' '.join(f'{name}={value}' for name, value in options.items())
+
+
+def renamed(name: str) -> tuple[str, dict[str, Any]]:
+    """What one of the package's own configs is called now, and the options that its old name stood for.
+
+    Raises:
+        FileNotFoundError: It has been given up.
+    """
+    folder, slash, stem = name.rpartition('/')
+    if folder == 'ranet' and stem in GIVEN_UP:
+        raise FileNotFoundError(
+            f'config {name!r} has been given up for {folder}/{GIVEN_UP[stem]}: '
+            'its row in docs/results.md names the commit that has it'
+        )
+    new, options = RENAMED.get(stem, (stem, {})) if folder == 'ranet' else (stem, {})
+    return folder + slash + new, options
+
+
+def runner_fields() -> set[str]:
+    """What a runner reads of a config; other names at its top are for the config itself."""
+    import inspect
+
+    from mmengine.runner import Runner
+
+    return {*inspect.signature(Runner).parameters, *OPTIONAL_FIELDS}
+
+
+def check_fields(options: Mapping[str, Any], cfg: Config) -> None:
     """MMEngine would add a misspelt field in silence.
 
     Raises:
         KeyError: The first name of an option is no field of a config.
     """
-    import inspect
-
-    from mmengine.runner import Runner
-
-    known = {*cfg, *inspect.signature(Runner).parameters, *OPTIONAL_FIELDS}
+    known = {*cfg, *runner_fields()} if options else ()
     for option in options:
         if option.split('.')[0] not in known:
             raise KeyError(
                 f'option {option!r} of --cfg-options is not known: the config has the fields {", ".join(sorted(cfg))}'
             )
-
-
-def set_holdout(cfg: Config) -> None:
-    """Hand `holdout` of the config to its data sets; 0 trains on every image, and leaves nothing to validate on.
-
-    Raises:
-        ValueError: A data set holds no images out.
-    """
-    for name in ('train_dataloader', 'val_dataloader'):
-        if cfg.get(name) is not None:
-            dataset = cfg[name].dataset
-            while 'dataset' in dataset:  # a wrapper
-                dataset = dataset.dataset
-            if 'holdout' not in dataset:
-                raise ValueError(f'holdout={cfg.holdout!r} is not allowed: the data set of {name} holds no images out')
-            dataset.holdout = cfg.holdout
-    if not cfg.holdout:
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 
 
 def set_loader_defaults(loader: dict, pin_memory: bool) -> None:

@@ -1,7 +1,11 @@
 # The original CIFAR-10 archive: downloaded where it is missing, its MD5 sums checked.
 dataset_type = 'ranet_mm.CIFAR10'
 data_root = 'data/cifar10'
+# Switches for the command line, as in `--cfg-options folder=data/cifar10_folder on_device=True`, which the tools apply:
 holdout = 10  # every 10th training image of each class is for validation; 0: train on all, without validation
+folder = None  # read {train,test}/<class>/<image> below this folder instead of the archive
+wrong_labels = 0  # this share of the labels that are trained on gets wrong (paper, Table 5)
+on_device = False  # hold the images on the device, where the training pipeline runs too: docs/device-data.md
 data_preprocessor = dict(
     num_classes=10,
     mean=[125.307, 122.961, 113.8575],  # RGB, of the training images
@@ -9,14 +13,14 @@ data_preprocessor = dict(
     to_rgb=False,  # loaded in RGB order
 )
 
-train_pipeline = [
+crop_and_flip = [
     dict(type='RandomCrop', crop_size=32, padding=4),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='PackInputs'),
 ]
+train_pipeline = [*crop_and_flip, dict(type='PackInputs')]
 # For long training: also one random change of colour or shape, and a rectangle of grey.
 strong_pipeline = [
-    *train_pipeline[:-1],
+    *crop_and_flip,
     dict(type='NumpyToPIL'),
     dict(type='torchvision/TrivialAugmentWide'),
     dict(type='PILToNumpy'),

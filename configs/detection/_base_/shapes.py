@@ -1,4 +1,4 @@
-# Images of shapes in the layout of COCO, written by `python tools/make_shapes.py data/shapes`.
+# Images of shapes in the layout of COCO, written by `ranet make-shapes data/shapes`.
 _base_ = '../../_base_/shapes_runtime.py'
 
 default_scope = 'mmdet'

@@ -1,4 +1,4 @@
-# Images of shapes in the layout of PASCAL VOC, written by `python tools/make_shapes.py data/shapes`.
+# Images of shapes in the layout of PASCAL VOC, written by `ranet make-shapes data/shapes`.
 _base_ = './shapes.py'
 
 layout = dict(

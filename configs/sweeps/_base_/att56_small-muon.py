@@ -1,6 +1,6 @@
 """The small-scale study's Attention-56 with Muon for the kernels of convolutions.
 
-Command: python tools/sweep.py configs/sweeps/small/*.yml
+Command: ranet sweep configs/sweeps/small/*.yml
 Needs:   data/cifar10_folder/train/<class>/<image>; the test images are not read.
 Cost:    about a minute on one CPU core.
 """

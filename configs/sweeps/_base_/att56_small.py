@@ -1,19 +1,20 @@
 """Attention-56 for the small-scale study: a quarter of the width, maps of a quarter of the side, 3,120 images.
 
-Command: python tools/sweep.py configs/sweeps/small/*.yml
+Command: ranet sweep configs/sweeps/small/*.yml
 Needs:   data/cifar10_folder/train/<class>/<image>; the test images are not read.
 Cost:    about a minute on one CPU core.
 """
 
-_base_ = '../../ranet/att56_cifar10-folder.py'
+_base_ = '../../ranet/att56_cifar10.py'
 
 model = dict(backbone=dict(width=0.25, stem_stride=2, stem_pool=True, zero_init_last=True), head=dict(in_channels=256))
+train_pipeline = [dict(type='ranet_mm.LoadImage'), *_base_.train_pipeline]
 # Every 16th training image of each class to train on, and 1,041 of the others to validate on.
 part = dict(type='ranet_mm.ImageFolder', root='data/cifar10_folder/train', holdout=16)
 train_dataloader = dict(
     batch_size=32,
     num_workers=0,
-    dataset=dict(_delete_=True, **part, held_out=True, pipeline=_base_.train_pipeline),
+    dataset=dict(_delete_=True, **part, held_out=True, pipeline=train_pipeline),
 )
 val_dataloader = dict(
     num_workers=0,

@@ -1,6 +1,6 @@
 """ResNet-18 beside the small-scale study's networks: the same data and recipe, 16 to 128 channels.
 
-Command: python tools/sweep.py configs/sweeps/small/*.yml
+Command: ranet sweep configs/sweeps/small/*.yml
 Needs:   data/cifar10_folder/train/<class>/<image>; the test images are not read.
 Cost:    about a minute on one CPU core.
 """

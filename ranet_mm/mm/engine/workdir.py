@@ -36,8 +36,8 @@ def fingerprint(cfg: Config) -> str:
 
 def start(cfg: Config) -> str | None:
     """The weights that a new run starts from, told from the current folder where they lie below; None from scratch."""
-    path = cfg.get('load_from')
-    return path if not path or '://' in path else shown(path)
+    path = cfg.get('load_from') or None
+    return path if path is None or '://' in path else shown(path)
 
 
 def held(folder: Path) -> dict[str, Any] | None:

@@ -7,8 +7,8 @@ A picture depends on (seed, epoch, sample) alone: not on the batch it is in, the
 whether the run was resumed.
 """
 
+from ..switches import on_device
 from .batch import at_once
-from .convert import on_device
 from .dataset import DeviceDataset
 from .preprocessor import DevicePreprocessor
 from .sampler import EpochSampler
