@@ -6,7 +6,8 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,14 @@ from .key import digest, identity
 FIELDS = ('base', 'title', 'note', 'config', 'seeds', 'options', 'axes', 'jobs', 'minutes', 'published')
 REST = 'rest'  # of the time that a sweep has
 TRAIN = 'tools/train.py'
+# What a field must be, and the words for it.
+ALLOWED = dict(
+    seeds=(lambda v: isinstance(v, list) and v and all(type(s) is int for s in v), 'a list of whole numbers'),
+    jobs=(lambda v: type(v) is int and v >= 1, '1 or more'),
+    minutes=(
+        lambda v: v == REST or (type(v) in (int, float) and 0 < v < math.inf), f'a number above 0, or the word {REST}'
+    ),
+)  # fmt: skip
 
 Options = Mapping[str, Any]
 
@@ -80,9 +89,9 @@ class Grid:
     config: str
     title: str = ''
     note: str = ''
-    seeds: tuple[int, ...] = (0,)
-    options: Options | None = None
-    axes: Mapping[str, Mapping[str, Options]] | None = None
+    seeds: Sequence[int] = (0,)
+    options: Options = field(default_factory=dict)
+    axes: Mapping[str, Mapping[str, Options]] = field(default_factory=dict)
     jobs: int = 1
     minutes: float | str | None = None
     published: str = ''
@@ -97,13 +106,13 @@ class Grid:
 
     def cells(self) -> Iterator[Cell]:
         """Every cell with the first seed, then every cell with the second, and so on; the first axis changes last."""
-        axes = self.axes or {}
-        for seed, values in itertools.product(self.seeds, itertools.product(*(v.items() for v in axes.values()))):
-            options = dict(self.options or {})
+        for seed, values in itertools.product(self.seeds, itertools.product(*(v.items() for v in self.axes.values()))):
+            options = dict(self.options)
             for _, changes in values:
                 options.update(changes)
             config, minutes = options.pop('config', self.config), options.pop('minutes', self.minutes)
-            labels = dict(zip(axes, (label for label, _ in values), strict=True))
+            minutes = minutes if minutes in (None, REST) else float(minutes)
+            labels = dict(zip(self.axes, (label for label, _ in values), strict=True))
             yield Cell(self.study, self.name, config, options, labels, seed, self.jobs, minutes)
 
 
@@ -121,15 +130,12 @@ def load(path: str | Path) -> Grid:
     if 'config' not in fields:
         raise ValueError(f'sweep file {str(path)!r} has no field config')
     fields['axes'] = {str(k): _axis(path, k, v) for k, v in (fields.get('axes') or {}).items()}
-    seeds = fields.get('seeds', [0])
-    if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds):
-        raise ValueError(f'seeds={seeds!r} of {str(path)!r} is not allowed: it must be a list of whole numbers')
-    if type(fields.get('jobs', 1)) is not int or fields.get('jobs', 1) < 1:
-        raise ValueError(f'jobs={fields["jobs"]!r} of {str(path)!r} is not allowed: it must be 1 or more')
-    for given in (fields, fields['options'], *(v for values in fields['axes'].values() for v in values.values())):
-        if 'minutes' in given:
-            given['minutes'] = _minutes(path, given['minutes'])
-    fields['seeds'] = tuple(seeds)
+    changes = (fields['options'], *(v for values in fields['axes'].values() for v in values.values()))
+    given = [*fields.items(), *(('minutes', options['minutes']) for options in changes if 'minutes' in options)]
+    for name, value in given:
+        allowed, words = ALLOWED.get(name, (None, ''))
+        if allowed and not allowed(value):
+            raise ValueError(f'{name}={value!r} of {str(path)!r} is not allowed: it must be {words}')
     fields.pop('base', None)
     return Grid(file=Path(path), **fields)
 
@@ -153,15 +159,6 @@ def _axis(path: str | Path, name: str, values: Any) -> dict[str, Options]:
     return {str(label): changes or {} for label, changes in values.items()}
 
 
-def _minutes(path: str | Path, value: Any) -> float | str:
-    number = type(value) in (int, float) and 0 < value < math.inf
-    if value != REST and not number:
-        raise ValueError(
-            f'minutes={value!r} of {str(path)!r} is not allowed: it must be a number above 0, or the word {REST}'
-        )
-    return float(value) if number else value
-
-
 def collect(paths: Iterable[str | Path], only: Sequence[str] = ()) -> list[Cell]:
     """The cells of several sweep files by value: a cell's first seed before any second one, then as the files stand.
 
@@ -172,14 +169,9 @@ def collect(paths: Iterable[str | Path], only: Sequence[str] = ()) -> list[Cell]
     Raises:
         ValueError: `only` names an axis or a value that no file has.
     """
-    rounds: dict[int, list[Cell]] = {}
-    for path in paths:
-        grid = load(path)
-        for cell in grid.cells():
-            rounds.setdefault(grid.seeds.index(cell.seed), []).append(cell)
-    cells = [cell for number in sorted(rounds) for cell in rounds[number]]
+    rounds = [(grid.seeds.index(cell.seed), cell) for grid in map(load, paths) for cell in grid.cells()]
     unique: dict[tuple[str, str], Cell] = {}
-    for cell in cells:
+    for _, cell in sorted(rounds, key=itemgetter(0)):
         unique.setdefault((cell.study, cell.key), cell)
         if not Path(cell.config).is_file():
             raise FileNotFoundError(f'config file {cell.config!r} of {cell.study}/{cell.grid} does not exist')
@@ -187,19 +179,17 @@ def collect(paths: Iterable[str | Path], only: Sequence[str] = ()) -> list[Cell]
 
 
 def _select(cells: list[Cell], only: Sequence[str]) -> list[Cell]:
+    places = [{**cell.labels, 'seed': str(cell.seed)} for cell in cells]
     wanted: dict[str, set[str]] = {}
     for choice in only:
         axis, equals, value = choice.partition('=')
-        known = {_value(c, axis) for c in cells} - {None}
+        known = {place[axis] for place in places if axis in place}
         if not equals or value not in known:
             allowed = ', '.join(sorted(f'{axis}={v}' for v in known)) or 'AXIS=VALUE with an axis of the sweep file'
             raise ValueError(f'--only {choice!r} is not allowed: it must be one of {allowed}')
         wanted.setdefault(axis, set()).add(value)
-    return [c for c in cells if all(_value(c, axis) in values for axis, values in wanted.items())]
-
-
-def _value(cell: Cell, axis: str) -> str | None:
-    return str(cell.seed) if axis == 'seed' else cell.labels.get(axis)
+    chosen = (all(place.get(axis) in values for axis, values in wanted.items()) for place in places)
+    return list(itertools.compress(cells, chosen))
 
 
 def _shown(value: Any) -> str:
