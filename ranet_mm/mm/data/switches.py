@@ -5,6 +5,7 @@ MMEngine alone reads a config without them, as if they were off: the data set is
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,9 +39,8 @@ def set_folder(cfg: Config) -> None:
     Raises:
         ValueError: A data set does not tell its split.
     """
-    for name in LOADERS:
-        dataset = innermost(cfg, name)
-        if dataset is None or dataset.type == 'ranet_mm.ImageFolder':
+    for name, dataset in datasets(cfg, LOADERS):
+        if dataset.type == 'ranet_mm.ImageFolder':
             continue
         if 'split' not in dataset:
             raise ValueError(f'folder={cfg.folder!r} is not allowed: the data set of {name} has no split')
@@ -65,9 +65,9 @@ def on_device(cfg: Config) -> None:
     Raises:
         ValueError: The sampler of the training images is not MMEngine's default one.
     """
-    for name in LOADERS[:2]:
-        loader = cfg.get(name)
-        if not loader or loader.dataset.type == 'ranet_mm.DeviceDataset':
+    for name, inner in datasets(cfg, LOADERS[:2]):
+        loader = cfg[name]
+        if loader.dataset.type == 'ranet_mm.DeviceDataset':
             continue
         if name == 'train_dataloader':
             if loader.sampler.type != 'DefaultSampler':
@@ -75,7 +75,6 @@ def on_device(cfg: Config) -> None:
                     f'sampler {loader.sampler.type} of {name} is not allowed on the device: it must be DefaultSampler'
                 )
             loader.sampler.type = 'ranet_mm.EpochSampler'  # what is evaluated has no random pictures: it needs no epoch
-        inner = innermost(cfg, name)
         cache = dict(cache=inner.pop('cache')) if 'cache' in inner else {}  # an option of what is held
         loader.dataset = dict(type='ranet_mm.DeviceDataset', dataset=loader.dataset, **cache)
         loader.num_workers, loader.persistent_workers = 0, False
@@ -89,21 +88,19 @@ def set_holdout(cfg: Config) -> None:
     Raises:
         ValueError: A data set holds no images out.
     """
-    for name in LOADERS[:2]:
-        dataset = innermost(cfg, name)
-        if dataset is not None:
-            if 'holdout' not in dataset:
-                raise ValueError(f'holdout={cfg.holdout!r} is not allowed: the data set of {name} holds no images out')
-            dataset.holdout = cfg.holdout
+    for name, dataset in datasets(cfg, LOADERS[:2]):
+        if 'holdout' not in dataset:
+            raise ValueError(f'holdout={cfg.holdout!r} is not allowed: the data set of {name} holds no images out')
+        dataset.holdout = cfg.holdout
     if not cfg.holdout:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 
 
-def innermost(cfg: Config, loader: str) -> ConfigDict | None:
-    """The data set of a loader, behind its wrappers; None without the loader."""
-    if cfg.get(loader) is None:
-        return None
-    dataset = cfg[loader].dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset
+def datasets(cfg: Config, loaders: Iterable[str]) -> Iterator[tuple[str, ConfigDict]]:
+    """Each loader that the config has, and its data set behind the wrappers."""
+    for name in loaders:
+        if cfg.get(name):
+            dataset = cfg[name].dataset
+            while 'dataset' in dataset:
+                dataset = dataset.dataset
+            yield name, dataset
