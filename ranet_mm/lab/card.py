@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from typing import Any
 
-from .records import Record, accuracy, data_label, epochs, hardware, recipe, score, seconds
+from .records import Record, accuracy, data_label, epochs, hardware, percent, recipe, score, seconds
 
 
 def spread(record: Record, others: list[Record]) -> list[dict[str, Any]]:
@@ -32,21 +30,19 @@ def _settings(record: Record) -> dict[str, Any]:
     return kept | dict(start=earlier or start)
 
 
-def interval(percent: float, images: int, z: float = 1.96) -> tuple[float, float]:
+def interval(share: float, images: int) -> tuple[float, float]:
     """Wilson's 95 % interval of an accuracy in percent, from the number of test images alone."""
-    share, ratio = percent / 100, z * z / images
-    middle = (share + ratio / 2) / (1 + ratio)
-    half = z / (1 + ratio) * math.sqrt(share * (1 - share) / images + ratio / (4 * images))
-    return 100 * (middle - half), 100 * (middle + half)
+    from scipy.stats import binomtest
+
+    found = binomtest(round(share * images / 100), images).proportion_ci(method='wilson')
+    return 100 * found.low, 100 * found.high
 
 
 def over_seeds(runs: list[dict[str, Any]]) -> str:
     """Mean and standard deviation over the seeds."""
     if len(runs) < 2:
         return 'one seed, hence no spread'
-    scores = [r['accuracy'] for r in runs]
-    seeds = ', '.join(str(r['seed']) for r in runs)
-    return f'{statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f} %, as trained, seeds {seeds}'
+    return f'{percent([r["accuracy"] for r in runs])}, as trained, seeds {", ".join(str(r["seed"]) for r in runs)}'
 
 
 def render(name: str, record: Record, size: int) -> str:

@@ -46,8 +46,7 @@ class CellJob:
 
     def _train(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})  # for the cell, which it would end at once
-        folder, minutes = self.places.work_dir(self.cell), self.minutes - MARGIN
-        self.run = launch(self.cell, folder, self.threads or cores(), minutes)
+        self.run = launch(self.cell, self.places.work_dir(self.cell), self.threads or cores(), self.minutes - MARGIN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         if self.run is None:
             raise RuntimeError(f'{self.cell.title} is run by another sweep')

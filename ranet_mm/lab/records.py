@@ -42,13 +42,17 @@ def images(record: Record) -> str:
 
 def mean(runs: Sequence[Record]) -> float:
     """Accuracy in percent over several runs."""
-    return statistics.mean(score(r) for r in runs)
+    return statistics.mean(map(score, runs))
 
 
 def accuracy(runs: Sequence[Record]) -> str:
     """Mean over the runs, with the standard deviation where there are several."""
-    spread = f' ± {statistics.stdev(score(r) for r in runs):.2f}' if len(runs) > 1 else ''
-    return f'{mean(runs):.2f}{spread} %'
+    return percent([score(r) for r in runs])
+
+
+def percent(scores: Sequence[float]) -> str:
+    spread = f' ± {statistics.stdev(scores):.2f}' if len(scores) > 1 else ''
+    return f'{statistics.mean(scores):.2f}{spread} %'
 
 
 def epochs(record: Record) -> str:
@@ -146,7 +150,7 @@ def entries(grid: Grid, root: Path) -> list[Entry]:
 
 def _runs(cells: Sequence[Cell], root: Path) -> list[Record]:
     files = (root / 'results' / c.study / f'{c.key}.json' for c in cells)
-    return load((f for f in files if f.is_file()), root)
+    return load(filter(Path.is_file, files), root)
 
 
 def published(root: Path) -> dict[str, Any]:
