@@ -80,9 +80,13 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
     shipped = record['shipped']
     images, tested = record['data']['train']['samples'], shipped['images']
     low, high = interval(shipped['accuracy'], tested)
-    rows = [
+    took = seconds(record)
+    time = f'{took:.0f} seconds' if took < 100 else f'{took / 60:.0f} minutes'
+    trained = [('As trained', f'{accuracy([record])}, before the file was written')] if 'test' in record else []
+    return [
         ('Data', _data(data_label(record), images, shipped['data'], tested)),
         ('Accuracy', f'**{shipped["accuracy"]:.2f} %** on the test images, one view, seed {record["seed"]}'),
+        *trained,
         ('95 % interval', f'{low:.2f} to {high:.2f} %, from the number of test images alone'),
         ('Over seeds', over_seeds(shipped.get('runs', []))),
         *((f'On {other["data"]}', f'{other["accuracy"]:.2f} %') for other in shipped.get('also', [])),
@@ -91,13 +95,10 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
         *(('Then', f'`{line}`') for line in record.get('prepare', [])),
         ('Recipe', _recipe(record)),
         ('Command', f'`{record["command"]}`'),
-        ('Cost', f'{_time(seconds(record))} on {hardware(record)}'),
+        ('Cost', f'{time} on {hardware(record)}'),
         ('Made at', f'commit `{record["commit"]}`, torch {record["versions"]["torch"]}'),
         ('File', f'{size / 2**20:.1f} MiB, SHA-256 `{shipped["sha256"]}`'),
     ]
-    if 'test' in record:
-        rows.insert(2, ('As trained', f'{accuracy([record])}, before the file was written'))
-    return rows
 
 
 def _data(trained: str, images: int, tested: str, test_images: int) -> str:
@@ -105,10 +106,6 @@ def _data(trained: str, images: int, tested: str, test_images: int) -> str:
     if trained == tested:
         return f'{tested}: {images:,} images to train on, {test_images:,} to test on'
     return f'trained on {trained}, {images:,} images; tested on {tested}, {test_images:,} images'
-
-
-def _time(taken: float) -> str:
-    return f'{taken:.0f} seconds' if taken < 100 else f'{taken / 60:.0f} minutes'
 
 
 def _recipe(record: Record) -> str:

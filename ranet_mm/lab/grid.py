@@ -85,7 +85,8 @@ class Cell:
 class Grid:
     """What a sweep file says; see docs/results.md."""
 
-    file: Path
+    study: str
+    name: str
     config: str
     title: str = ''
     note: str = ''
@@ -95,14 +96,6 @@ class Grid:
     jobs: int = 1
     minutes: float | str | None = None
     published: str = ''
-
-    @property
-    def study(self) -> str:
-        return self.file.parent.name
-
-    @property
-    def name(self) -> str:
-        return self.file.stem
 
     def cells(self) -> Iterator[Cell]:
         """Every cell with the first seed, then every cell with the second, and so on; the first axis changes last."""
@@ -123,21 +116,21 @@ def load(path: str | Path) -> Grid:
         FileNotFoundError: The file, its base or a config does not exist.
         ValueError: A field is not known, missing or of the wrong form.
     """
-    fields = _read(Path(path))
-    unknown = [name for name in fields if name not in FIELDS]
-    if unknown:
-        raise ValueError(f'field {unknown[0]!r} of {str(path)!r} is not known: allowed are {", ".join(FIELDS)}')
+    path = Path(path)
+    fields = _read(path)
+    for name in fields:
+        if name not in FIELDS:
+            raise ValueError(f'field {name!r} of {str(path)!r} is not known: allowed are {", ".join(FIELDS)}')
     if 'config' not in fields:
         raise ValueError(f'sweep file {str(path)!r} has no field config')
     fields['axes'] = {str(k): _axis(path, k, v) for k, v in (fields.get('axes') or {}).items()}
     changes = (fields['options'], *(v for values in fields['axes'].values() for v in values.values()))
-    given = [*fields.items(), *(('minutes', options['minutes']) for options in changes if 'minutes' in options)]
-    for name, value in given:
-        allowed, words = ALLOWED.get(name, (None, ''))
-        if allowed and not allowed(value):
-            raise ValueError(f'{name}={value!r} of {str(path)!r} is not allowed: it must be {words}')
+    minutes = [('minutes', options['minutes']) for options in changes if 'minutes' in options]
+    for name, value in (*fields.items(), *minutes):
+        if name in ALLOWED and not ALLOWED[name][0](value):
+            raise ValueError(f'{name}={value!r} of {str(path)!r} is not allowed: it must be {ALLOWED[name][1]}')
     fields.pop('base', None)
-    return Grid(file=Path(path), **fields)
+    return Grid(path.parent.name, path.stem, **fields)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -151,7 +144,7 @@ def _read(path: Path) -> dict[str, Any]:
     return {**base, **fields, 'options': options}
 
 
-def _axis(path: str | Path, name: str, values: Any) -> dict[str, Options]:
+def _axis(path: Path, name: str, values: Any) -> dict[str, Options]:
     if not isinstance(values, dict) or not values or not all(isinstance(v or {}, dict) for v in values.values()):
         raise ValueError(
             f'axis {name!r} of {str(path)!r} is not allowed: it must map the name of each value to the options it sets'

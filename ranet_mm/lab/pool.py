@@ -19,6 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .grid import REST, Cell
+from .records import METRIC
 
 if TYPE_CHECKING:
     from .board import Board
@@ -28,7 +29,6 @@ POLL = 0.2  # seconds between two looks at the running cells
 GRACE = 60.0  # seconds that a cell has to write its checkpoint
 MARGIN = 0.25  # minutes at a sweep's end that no cell is given
 LEAST = 1.0  # minutes that a cell must have that takes what is left
-METRIC = 'accuracy/top1'
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ def accuracy(runs: Sequence[Record]) -> str:
 
 
 def percent(scores: Sequence[float]) -> str:
+    """Mean of some accuracies, as `accuracy` shows it."""
     spread = f' ± {statistics.stdev(scores):.2f}' if len(scores) > 1 else ''
     return f'{statistics.mean(scores):.2f}{spread} %'
 
@@ -145,12 +146,11 @@ def entries(grid: Grid, root: Path) -> list[Entry]:
     places: dict[tuple[str, ...], list[Cell]] = {}
     for cell in grid.cells():
         places.setdefault(tuple(cell.labels.values()), []).append(cell)
-    return [Entry(cells[0].labels, cells, _runs(cells, root)) for cells in places.values()]
-
-
-def _runs(cells: Sequence[Cell], root: Path) -> list[Record]:
-    files = (root / 'results' / c.study / f'{c.key}.json' for c in cells)
-    return load(filter(Path.is_file, files), root)
+    found = []
+    for cells in places.values():
+        files = [root / 'results' / cell.study / f'{cell.key}.json' for cell in cells]
+        found.append(Entry(cells[0].labels, cells, load(filter(Path.is_file, files), root)))
+    return found
 
 
 def published(root: Path) -> dict[str, Any]:

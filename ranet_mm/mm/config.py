@@ -81,7 +81,8 @@ def read_file(name: str) -> tuple[Config, dict[str, Any]]:
 
     from .engine import console
 
-    path, more = _find(name)
+    path, stem = find_config(name), Path(name).stem
+    more = {} if path.stem == stem else RENAMED[stem][1]
     for module, package in MODULE2PACKAGE.items():  # the maintained mmsegmentation is called onedl-mmsegmentation
         if not is_installed(package) and find_spec(module) is not None:
             MODULE2PACKAGE[module] = module
@@ -143,33 +144,28 @@ def own_configs() -> dict[str, Path]:
 def find_config(name: str) -> Path:
     """A config file of this path, or else the package's own, where `configs/` and `.py` may be left out.
 
+    An old name stands for a config of today and for options, of which a hint tells.
+
     Raises:
         FileNotFoundError: There is none.
     """
-    return _find(name)[0]
-
-
-def _find(name: str) -> tuple[Path, dict[str, Any]]:
-    """A config file, and the options that its name stands for where that is an old one."""
     for path in (Path(name), *([root_folder() / name] if name.startswith('configs/') else [])):
         if path.is_file():
-            return path, {}
+            return path
     own, known = name.removeprefix('configs/').removesuffix('.py'), own_configs()
     if own in known:
-        return known[own], {}
+        return known[own]
     folder, _, stem = own.rpartition('/')
     if folder == 'ranet' and stem in GIVEN_UP:
         raise FileNotFoundError(
             f'config {own!r} has been given up for {folder}/{GIVEN_UP[stem]}: '
             'its row in docs/results.md names the commit that has it'
         )
-    new, options = RENAMED.get(stem, (stem, {}))
-    if folder == 'ranet' and f'ranet/{new}' in known:
+    if folder == 'ranet' and stem in RENAMED:
+        new, options = f'ranet/{RENAMED[stem][0]}', RENAMED[stem][1]
         if int(os.environ.get('RANK', 0)) == 0:
-            print(
-                f'hint: config {own!r} is {f"ranet/{new}"!r} with --cfg-options {shown(options)} now', file=sys.stderr
-            )
-        return known[f'ranet/{new}'], options
+            print(f'hint: config {own!r} is {new!r} with --cfg-options {shown(options)} now', file=sys.stderr)
+        return known[new]
     near = difflib.get_close_matches(own, known)
     hint = f', its nearest are {", ".join(near)}' if near else f': `{COMMAND} configs` lists them'
     raise FileNotFoundError(f'config file {name!r} does not exist, nor has the package one of that name{hint}')
