@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
 INTERVAL = 60.0  # least seconds between two status lines where there is no terminal
 
@@ -20,12 +20,7 @@ class Board:
 
     def __init__(self, total: int, done: int) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
-        columns = (
-            TextColumn('{task.description}'),
-            BarColumn(12),
-            MofNCompleteColumn(),
-            TextColumn('{task.fields[status]}'),
-        )
+        columns = '{task.description}', BarColumn(12), MofNCompleteColumn(), '{task.fields[status]}'
         self.live = Progress(*columns, console=self.console, disable=not self.console.is_interactive)
         self.cells = self.live.add_task('cells', total=total, completed=done, status='')
         self.last = time.monotonic()

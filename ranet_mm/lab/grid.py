@@ -32,27 +32,16 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid; cells of the same settings, minutes and seed are one, whatever their labels.
+    """One run of a grid; cells of the same settings, minutes and seed are one, whatever their labels."""
 
-    Attributes:
-        study: Folder of the sweep file; runs and records are kept by it.
-        grid: Name of the sweep file.
-        config: Config file, from the checkout.
-        options: What it changes in the config, by dotted names.
-        labels: Axis name -> name of the value.
-        seed: Random seed.
-        jobs: How many such runs share the machine.
-        minutes: For which it trains, instead of the config's epochs, or `REST`.
-    """
-
-    study: str
-    grid: str
-    config: str
-    options: Options
-    labels: Mapping[str, str]
+    study: str  # folder of the sweep file; runs and records are kept by it
+    grid: str  # name of the sweep file
+    config: str  # config file, from the checkout
+    options: Options  # what it changes in the config, by dotted names
+    labels: Mapping[str, str]  # axis name -> name of the value
     seed: int
-    jobs: int = 1
-    minutes: float | str | None = None
+    jobs: int = 1  # how many such runs share the machine
+    minutes: float | str | None = None  # for which it trains, instead of the config's epochs, or `REST`
 
     @property
     def key(self) -> str:

@@ -33,15 +33,10 @@ LEAST = 1.0  # minutes that a cell must have that takes what is left
 
 @dataclass(frozen=True)
 class Places:
-    """Where runs and their records are kept.
+    """Where runs and their records are kept."""
 
-    Attributes:
-        runs: Folder of the work dirs.
-        records: Folder of the records of finished runs.
-    """
-
-    runs: Path
-    records: Path
+    runs: Path  # folder of the work dirs
+    records: Path  # folder of the records of finished runs
 
     def work_dir(self, cell: Cell) -> Path:
         return self.runs / cell.study / cell.key
