@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import inspect
 import io
 import os
 import sys
@@ -178,8 +179,6 @@ def shown(options: Mapping[str, Any]) -> str:
 
 def runner_fields() -> set[str]:
     """What a runner reads of a config; other names at its top are for the config itself."""
-    import inspect
-
     from mmengine.runner import Runner
 
     return {*inspect.signature(Runner).parameters, *OPTIONAL_FIELDS}

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from mmengine.config import Config, ConfigDict
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-SWITCHES = 'folder', 'wrong_labels', 'on_device'
 LOAD = dict(type='ranet_mm.LoadImage')
 NOISE = 'ranet_mm.LabelNoise'
 
@@ -25,12 +24,9 @@ def apply(cfg: Config) -> None:
     """
     if not isinstance(cfg.get('on_device', False), bool):
         raise ValueError(f'on_device={cfg.on_device!r} is not allowed: it must be True or False')
-    if cfg.get('folder'):
-        set_folder(cfg)
-    if cfg.get('wrong_labels'):
-        set_wrong_labels(cfg)
-    if cfg.get('on_device'):
-        on_device(cfg)
+    for name, change in SWITCHES.items():
+        if cfg.get(name):
+            change(cfg)
 
 
 def set_folder(cfg: Config) -> None:
@@ -104,3 +100,6 @@ def datasets(cfg: Config, loaders: Iterable[str]) -> Iterator[tuple[str, ConfigD
             while 'dataset' in dataset:
                 dataset = dataset.dataset
             yield name, dataset
+
+
+SWITCHES = dict(folder=set_folder, wrong_labels=set_wrong_labels, on_device=on_device)  # in the order they are done in
