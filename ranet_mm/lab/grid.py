@@ -52,8 +52,8 @@ class Cell:
 
     @property
     def title(self) -> str:
-        labels = ' '.join(f'{k}={v}' for k, v in self.labels.items())
-        return ' '.join(filter(None, (f'{self.study}/{self.grid}', labels, f'seed={self.seed}')))
+        labels = (f'{axis}={value}' for axis, value in self.labels.items())
+        return ' '.join([f'{self.study}/{self.grid}', *labels, f'seed={self.seed}'])
 
     def arguments(self, work_dir: Path, rest: float | str = REST) -> list[str]:
         """The command line of the run, without the interpreter; it goes on from what the work dir holds.

@@ -18,8 +18,6 @@ from . import records
 from .records import Entry, Record
 
 SWEEPS = Path('configs', 'sweeps')
-
-
 # Heading: images, metric, and what makes percent of it.
 DETECTION = {
     'validation box AP50': ('val', 'coco/bbox_mAP_50', 100), 'test box AP50': ('test', 'coco/bbox_mAP_50', 100),
