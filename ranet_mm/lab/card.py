@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .records import Record, accuracy, data_label, epochs, hardware, percent, recipe, score, seconds
+from .records import Record, accuracy, data_label, epochs, hardware, recipe, score, seconds, summary
 
 
 def spread(record: Record, others: list[Record]) -> list[dict[str, Any]]:
@@ -30,11 +30,11 @@ def _settings(record: Record) -> dict[str, Any]:
     return kept | dict(start=earlier or start)
 
 
-def interval(share: float, images: int) -> tuple[float, float]:
+def interval(percent: float, images: int) -> tuple[float, float]:
     """Wilson's 95 % interval of an accuracy in percent, from the number of test images alone."""
     from scipy.stats import binomtest
 
-    found = binomtest(round(share * images / 100), images).proportion_ci(method='wilson')
+    found = binomtest(round(percent * images / 100), images).proportion_ci(method='wilson')
     return 100 * found.low, 100 * found.high
 
 
@@ -42,7 +42,7 @@ def over_seeds(runs: list[dict[str, Any]]) -> str:
     """Mean and standard deviation over the seeds."""
     if len(runs) < 2:
         return 'one seed, hence no spread'
-    return f'{percent([r["accuracy"] for r in runs])}, as trained, seeds {", ".join(str(r["seed"]) for r in runs)}'
+    return f'{summary([r["accuracy"] for r in runs])}, as trained, seeds {", ".join(str(r["seed"]) for r in runs)}'
 
 
 def render(name: str, record: Record, size: int) -> str:

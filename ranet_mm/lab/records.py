@@ -47,11 +47,11 @@ def mean(runs: Sequence[Record]) -> float:
 
 def accuracy(runs: Sequence[Record]) -> str:
     """Mean over the runs, with the standard deviation where there are several."""
-    return percent([score(r) for r in runs])
+    return summary([score(r) for r in runs])
 
 
-def percent(scores: Sequence[float]) -> str:
-    """Mean of some accuracies, as `accuracy` shows it."""
+def summary(scores: Sequence[float]) -> str:
+    """What `accuracy` shows, of accuracies in percent."""
     spread = f' ± {statistics.stdev(scores):.2f}' if len(scores) > 1 else ''
     return f'{statistics.mean(scores):.2f}{spread} %'
 

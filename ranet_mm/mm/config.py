@@ -83,7 +83,7 @@ def read_file(name: str) -> tuple[Config, dict[str, Any]]:
     from .engine import console
 
     path, stem = find_config(name), Path(name).stem
-    more = {} if path.stem == stem else RENAMED[stem][1]
+    more = RENAMED[stem][1] if stem in RENAMED and path.stem != stem else {}
     for module, package in MODULE2PACKAGE.items():  # the maintained mmsegmentation is called onedl-mmsegmentation
         if not is_installed(package) and find_spec(module) is not None:
             MODULE2PACKAGE[module] = module
