@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
 INTERVAL = 60.0  # least seconds between two status lines where there is no terminal
 
@@ -20,31 +20,24 @@ class Board:
 
     def __init__(self, total: int, done: int) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
-        self.done, self.total, self.last = done, total, time.monotonic()
-        columns = (
-            TextColumn('{task.description}'),
-            BarColumn(12),
-            MofNCompleteColumn(),
-            TextColumn('{task.fields[status]}'),
-        )
-        self.live = Progress(*columns, console=self.console) if self.console.is_interactive else None
-        if self.live:
-            self.task = self.live.add_task('cells', total=total, completed=done, status='')
-            self.live.start()
+        columns = '{task.description}', BarColumn(12), MofNCompleteColumn(), '{task.fields[status]}'
+        self.live = Progress(*columns, console=self.console, disable=not self.console.is_interactive)
+        self.cells = self.live.add_task('cells', total=total, completed=done, status='')
+        self.last = time.monotonic()
+        self.live.start()
 
     def event(self, text: str, done: bool = False) -> None:
         """A line that stays; with `done`, one more cell has its record."""
-        self.done += done
-        self.console.print(f'[{self.done}/{self.total}] {text}', markup=False)
+        self.live.advance(self.cells, done)
+        task = self.live.tasks[0]
+        self.console.print(f'[{task.completed}/{task.total}] {text}', markup=False)
         self.last = time.monotonic()
 
     def status(self, text: str) -> None:
-        if self.live:
-            self.live.update(self.task, completed=self.done, status=text)
-        elif time.monotonic() - self.last >= INTERVAL:
+        self.live.update(self.cells, status=text)
+        if self.live.disable and time.monotonic() - self.last >= INTERVAL:
             self.event(text)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        if self.live:
-            self.live.stop()
+        self.live.stop()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from typing import Any
 
-from .records import Record, accuracy, data_label, epochs, hardware, recipe, score, seconds
+from .records import Record, accuracy, data_label, epochs, hardware, recipe, score, seconds, summary
 
 
 def spread(record: Record, others: list[Record]) -> list[dict[str, Any]]:
@@ -32,21 +30,19 @@ def _settings(record: Record) -> dict[str, Any]:
     return kept | dict(start=earlier or start)
 
 
-def interval(percent: float, images: int, z: float = 1.96) -> tuple[float, float]:
+def interval(percent: float, images: int) -> tuple[float, float]:
     """Wilson's 95 % interval of an accuracy in percent, from the number of test images alone."""
-    share, ratio = percent / 100, z * z / images
-    middle = (share + ratio / 2) / (1 + ratio)
-    half = z / (1 + ratio) * math.sqrt(share * (1 - share) / images + ratio / (4 * images))
-    return 100 * (middle - half), 100 * (middle + half)
+    from scipy.stats import binomtest
+
+    found = binomtest(round(percent * images / 100), images).proportion_ci(method='wilson')
+    return 100 * found.low, 100 * found.high
 
 
 def over_seeds(runs: list[dict[str, Any]]) -> str:
     """Mean and standard deviation over the seeds."""
     if len(runs) < 2:
         return 'one seed, hence no spread'
-    scores = [r['accuracy'] for r in runs]
-    seeds = ', '.join(str(r['seed']) for r in runs)
-    return f'{statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f} %, as trained, seeds {seeds}'
+    return f'{summary([r["accuracy"] for r in runs])}, as trained, seeds {", ".join(str(r["seed"]) for r in runs)}'
 
 
 def render(name: str, record: Record, size: int) -> str:
@@ -84,9 +80,13 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
     shipped = record['shipped']
     images, tested = record['data']['train']['samples'], shipped['images']
     low, high = interval(shipped['accuracy'], tested)
-    rows = [
+    took = seconds(record)
+    time = f'{took:.0f} seconds' if took < 100 else f'{took / 60:.0f} minutes'
+    trained = [('As trained', f'{accuracy([record])}, before the file was written')] if 'test' in record else []
+    return [
         ('Data', _data(data_label(record), images, shipped['data'], tested)),
         ('Accuracy', f'**{shipped["accuracy"]:.2f} %** on the test images, one view, seed {record["seed"]}'),
+        *trained,
         ('95 % interval', f'{low:.2f} to {high:.2f} %, from the number of test images alone'),
         ('Over seeds', over_seeds(shipped.get('runs', []))),
         *((f'On {other["data"]}', f'{other["accuracy"]:.2f} %') for other in shipped.get('also', [])),
@@ -95,13 +95,10 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
         *(('Then', f'`{line}`') for line in record.get('prepare', [])),
         ('Recipe', _recipe(record)),
         ('Command', f'`{record["command"]}`'),
-        ('Cost', f'{_time(seconds(record))} on {hardware(record)}'),
+        ('Cost', f'{time} on {hardware(record)}'),
         ('Made at', f'commit `{record["commit"]}`, torch {record["versions"]["torch"]}'),
         ('File', f'{size / 2**20:.1f} MiB, SHA-256 `{shipped["sha256"]}`'),
     ]
-    if 'test' in record:
-        rows.insert(2, ('As trained', f'{accuracy([record])}, before the file was written'))
-    return rows
 
 
 def _data(trained: str, images: int, tested: str, test_images: int) -> str:
@@ -109,10 +106,6 @@ def _data(trained: str, images: int, tested: str, test_images: int) -> str:
     if trained == tested:
         return f'{tested}: {images:,} images to train on, {test_images:,} to test on'
     return f'trained on {trained}, {images:,} images; tested on {tested}, {test_images:,} images'
-
-
-def _time(taken: float) -> str:
-    return f'{taken:.0f} seconds' if taken < 100 else f'{taken / 60:.0f} minutes'
 
 
 def _recipe(record: Record) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
+import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
@@ -36,19 +38,19 @@ class CellJob:
     run: Run | None = dataclasses.field(default=None, init=False)
 
     def __call__(self) -> None:
-        if self.places.state(self.cell) != 'done':
-            if not self.places.complete(self.cell):
-                self._train()
-            self.places.publish(self.cell)
+        if self.places.state(self.cell) == 'done':
+            return
+        if not self.places.complete(self.cell):
+            self._train()
+        self.places.publish(self.cell)
 
     def _train(self) -> None:
-        folder = self.places.work_dir(self.cell)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})  # for the cell, which it would end at once
-        self.run = launch(self.cell, folder, self.threads or cores(), self.minutes - MARGIN)
+        self.run = launch(self.cell, self.places.work_dir(self.cell), self.threads or cores(), self.minutes - MARGIN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         if self.run is None:
             raise RuntimeError(f'{self.cell.title} is run by another sweep')
-        while self.run.process.poll() is None:
+        while self.run.process.poll() is None:  # in short steps: `checkpoint` may come between any two
             time.sleep(POLL)
         if self.run.process.returncode:
             raise RuntimeError(f'{self.cell.title}: {self.run.last_line()}; see {self.run.log}')
@@ -57,11 +59,10 @@ class CellJob:
         """Have the cell write a checkpoint; submitit calls this at SIGUSR2, when a job must end, and queues it anew."""
         from submitit.helpers import DelayedSubmission
 
-        end = time.monotonic() + GRACE
         if self.run is not None:
             self.run.process.terminate()
-            while self.run.process.poll() is None and time.monotonic() < end:
-                time.sleep(POLL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.run.process.wait(GRACE)
         return DelayedSubmission(dataclasses.replace(self))
 
 

@@ -6,7 +6,8 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +18,30 @@ from .key import digest, identity
 FIELDS = ('base', 'title', 'note', 'config', 'seeds', 'options', 'axes', 'jobs', 'minutes', 'published')
 REST = 'rest'  # of the time that a sweep has
 TRAIN = 'tools/train.py'
+# What a field must be, and the words for it.
+ALLOWED = dict(
+    seeds=(lambda v: isinstance(v, list) and v and all(type(s) is int for s in v), 'a list of whole numbers'),
+    jobs=(lambda v: type(v) is int and v >= 1, '1 or more'),
+    minutes=(
+        lambda v: v == REST or (type(v) in (int, float) and 0 < v < math.inf), f'a number above 0, or the word {REST}'
+    ),
+)  # fmt: skip
 
 Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid; cells of the same settings, minutes and seed are one, whatever their labels.
+    """One run of a grid; cells of the same settings, minutes and seed are one, whatever their labels."""
 
-    Attributes:
-        study: Folder of the sweep file; runs and records are kept by it.
-        grid: Name of the sweep file.
-        config: Config file, from the checkout.
-        options: What it changes in the config, by dotted names.
-        labels: Axis name -> name of the value.
-        seed: Random seed.
-        jobs: How many such runs share the machine.
-        minutes: For which it trains, instead of the config's epochs, or `REST`.
-    """
-
-    study: str
-    grid: str
-    config: str
-    options: Options
-    labels: Mapping[str, str]
+    study: str  # folder of the sweep file; runs and records are kept by it
+    grid: str  # name of the sweep file
+    config: str  # config file, from the checkout
+    options: Options  # what it changes in the config, by dotted names
+    labels: Mapping[str, str]  # axis name -> name of the value
     seed: int
-    jobs: int = 1
-    minutes: float | str | None = None
+    jobs: int = 1  # how many such runs share the machine
+    minutes: float | str | None = None  # for which it trains, instead of the config's epochs, or `REST`
 
     @property
     def key(self) -> str:
@@ -54,8 +52,8 @@ class Cell:
 
     @property
     def title(self) -> str:
-        labels = ' '.join(f'{k}={v}' for k, v in self.labels.items())
-        return ' '.join(filter(None, (f'{self.study}/{self.grid}', labels, f'seed={self.seed}')))
+        labels = (f'{axis}={value}' for axis, value in self.labels.items())
+        return ' '.join([f'{self.study}/{self.grid}', *labels, f'seed={self.seed}'])
 
     def arguments(self, work_dir: Path, rest: float | str = REST) -> list[str]:
         """The command line of the run, without the interpreter; it goes on from what the work dir holds.
@@ -76,34 +74,27 @@ class Cell:
 class Grid:
     """What a sweep file says; see docs/results.md."""
 
-    file: Path
+    study: str
+    name: str
     config: str
     title: str = ''
     note: str = ''
-    seeds: tuple[int, ...] = (0,)
-    options: Options | None = None
-    axes: Mapping[str, Mapping[str, Options]] | None = None
+    seeds: Sequence[int] = (0,)
+    options: Options = field(default_factory=dict)
+    axes: Mapping[str, Mapping[str, Options]] = field(default_factory=dict)
     jobs: int = 1
     minutes: float | str | None = None
     published: str = ''
 
-    @property
-    def study(self) -> str:
-        return self.file.parent.name
-
-    @property
-    def name(self) -> str:
-        return self.file.stem
-
     def cells(self) -> Iterator[Cell]:
         """Every cell with the first seed, then every cell with the second, and so on; the first axis changes last."""
-        axes = self.axes or {}
-        for seed, values in itertools.product(self.seeds, itertools.product(*(v.items() for v in axes.values()))):
-            options = dict(self.options or {})
+        for seed, values in itertools.product(self.seeds, itertools.product(*(v.items() for v in self.axes.values()))):
+            options = dict(self.options)
             for _, changes in values:
                 options.update(changes)
             config, minutes = options.pop('config', self.config), options.pop('minutes', self.minutes)
-            labels = dict(zip(axes, (label for label, _ in values), strict=True))
+            minutes = minutes if minutes in (None, REST) else float(minutes)
+            labels = dict(zip(self.axes, (label for label, _ in values), strict=True))
             yield Cell(self.study, self.name, config, options, labels, seed, self.jobs, minutes)
 
 
@@ -114,24 +105,21 @@ def load(path: str | Path) -> Grid:
         FileNotFoundError: The file, its base or a config does not exist.
         ValueError: A field is not known, missing or of the wrong form.
     """
-    fields = _read(Path(path))
-    unknown = [name for name in fields if name not in FIELDS]
-    if unknown:
-        raise ValueError(f'field {unknown[0]!r} of {str(path)!r} is not known: allowed are {", ".join(FIELDS)}')
+    path = Path(path)
+    fields = _read(path)
+    for name in fields:
+        if name not in FIELDS:
+            raise ValueError(f'field {name!r} of {str(path)!r} is not known: allowed are {", ".join(FIELDS)}')
     if 'config' not in fields:
         raise ValueError(f'sweep file {str(path)!r} has no field config')
     fields['axes'] = {str(k): _axis(path, k, v) for k, v in (fields.get('axes') or {}).items()}
-    seeds = fields.get('seeds', [0])
-    if not isinstance(seeds, list) or not seeds or not all(type(s) is int for s in seeds):
-        raise ValueError(f'seeds={seeds!r} of {str(path)!r} is not allowed: it must be a list of whole numbers')
-    if type(fields.get('jobs', 1)) is not int or fields.get('jobs', 1) < 1:
-        raise ValueError(f'jobs={fields["jobs"]!r} of {str(path)!r} is not allowed: it must be 1 or more')
-    for given in (fields, fields['options'], *(v for values in fields['axes'].values() for v in values.values())):
-        if 'minutes' in given:
-            given['minutes'] = _minutes(path, given['minutes'])
-    fields['seeds'] = tuple(seeds)
+    changes = (fields['options'], *(v for values in fields['axes'].values() for v in values.values()))
+    minutes = [('minutes', options['minutes']) for options in changes if 'minutes' in options]
+    for name, value in (*fields.items(), *minutes):
+        if name in ALLOWED and not ALLOWED[name][0](value):
+            raise ValueError(f'{name}={value!r} of {str(path)!r} is not allowed: it must be {ALLOWED[name][1]}')
     fields.pop('base', None)
-    return Grid(file=Path(path), **fields)
+    return Grid(path.parent.name, path.stem, **fields)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -145,21 +133,12 @@ def _read(path: Path) -> dict[str, Any]:
     return {**base, **fields, 'options': options}
 
 
-def _axis(path: str | Path, name: str, values: Any) -> dict[str, Options]:
+def _axis(path: Path, name: str, values: Any) -> dict[str, Options]:
     if not isinstance(values, dict) or not values or not all(isinstance(v or {}, dict) for v in values.values()):
         raise ValueError(
             f'axis {name!r} of {str(path)!r} is not allowed: it must map the name of each value to the options it sets'
         )
     return {str(label): changes or {} for label, changes in values.items()}
-
-
-def _minutes(path: str | Path, value: Any) -> float | str:
-    number = type(value) in (int, float) and 0 < value < math.inf
-    if value != REST and not number:
-        raise ValueError(
-            f'minutes={value!r} of {str(path)!r} is not allowed: it must be a number above 0, or the word {REST}'
-        )
-    return float(value) if number else value
 
 
 def collect(paths: Iterable[str | Path], only: Sequence[str] = ()) -> list[Cell]:
@@ -172,14 +151,9 @@ def collect(paths: Iterable[str | Path], only: Sequence[str] = ()) -> list[Cell]
     Raises:
         ValueError: `only` names an axis or a value that no file has.
     """
-    rounds: dict[int, list[Cell]] = {}
-    for path in paths:
-        grid = load(path)
-        for cell in grid.cells():
-            rounds.setdefault(grid.seeds.index(cell.seed), []).append(cell)
-    cells = [cell for number in sorted(rounds) for cell in rounds[number]]
+    rounds = [(grid.seeds.index(cell.seed), cell) for grid in map(load, paths) for cell in grid.cells()]
     unique: dict[tuple[str, str], Cell] = {}
-    for cell in cells:
+    for _, cell in sorted(rounds, key=itemgetter(0)):
         unique.setdefault((cell.study, cell.key), cell)
         if not Path(cell.config).is_file():
             raise FileNotFoundError(f'config file {cell.config!r} of {cell.study}/{cell.grid} does not exist')
@@ -187,19 +161,17 @@ def collect(paths: Iterable[str | Path], only: Sequence[str] = ()) -> list[Cell]
 
 
 def _select(cells: list[Cell], only: Sequence[str]) -> list[Cell]:
+    places = [{**cell.labels, 'seed': str(cell.seed)} for cell in cells]
     wanted: dict[str, set[str]] = {}
     for choice in only:
         axis, equals, value = choice.partition('=')
-        known = {_value(c, axis) for c in cells} - {None}
+        known = {place[axis] for place in places if axis in place}
         if not equals or value not in known:
             allowed = ', '.join(sorted(f'{axis}={v}' for v in known)) or 'AXIS=VALUE with an axis of the sweep file'
             raise ValueError(f'--only {choice!r} is not allowed: it must be one of {allowed}')
         wanted.setdefault(axis, set()).add(value)
-    return [c for c in cells if all(_value(c, axis) in values for axis, values in wanted.items())]
-
-
-def _value(cell: Cell, axis: str) -> str | None:
-    return str(cell.seed) if axis == 'seed' else cell.labels.get(axis)
+    chosen = (all(place.get(axis) in values for axis, values in wanted.items()) for place in places)
+    return list(itertools.compress(cells, chosen))
 
 
 def _shown(value: Any) -> str:

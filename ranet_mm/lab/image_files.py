@@ -36,12 +36,7 @@ def natural(name: str) -> list[Any]:
 
 
 def named(argument: str) -> list[str]:
-    """What one argument names: a file of whatever ending, or the images of a folder or a pattern.
-
-    Raises:
-        FileNotFoundError: The path does not exist, or nothing matches the pattern.
-        ValueError: The folder holds no image.
-    """
+    """What one argument names: a file of whatever ending, or the images of a folder or a pattern; see `find`."""
     if os.path.isdir(argument):
         if found := [*below(argument)]:
             return found

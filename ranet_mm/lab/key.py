@@ -6,7 +6,6 @@ import copy
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,18 +41,15 @@ def identity(config: str, path: str, options: str) -> tuple[str, str]:
     settings = Config({name: value for name, value in cfg.to_dict().items() if name in known and value is not None})
     settings.get('randomness', {}).pop('seed', None)
     found, start = fingerprint(settings), settings.get('load_from')  # a work dir tells its start by itself
-    return _network(settings.get('model', {}).get('backbone', {})) or stem, digest([found, start]) if start else found
+    backbone = settings.get('model', {}).get('backbone', {})
+    kind, arch = backbone.get('type', '').rpartition('.')[2].partition('_')[0].lower(), backbone.get('arch')
+    network = arch if isinstance(arch, str) else f'{kind}{backbone.get("depth", "")}'
+    return network or stem, digest([found, start]) if start else found
 
 
 @functools.cache
 def _file(config: str, path: str) -> tuple[Config, dict[str, Any]]:
     return reader.read_file(config)
-
-
-def _network(backbone: Mapping[str, Any]) -> str:
-    kind = backbone.get('type', '').rpartition('.')[2].partition('_')[0].lower()
-    arch = backbone.get('arch')
-    return arch if isinstance(arch, str) else f'{kind}{backbone.get("depth", "")}'
 
 
 def digest(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,34 +52,26 @@ def _curve(entry: Entry, against: str) -> dict[str, Any]:
 
 def parameters(root: Path) -> Figure:
     """Accuracy on the CIFAR-10 test images against parameters: what others have published, and records here."""
-    sources = [s for s in records.published(root).values() if s.get('plot')]
-    series = [_points(s['title'], [v for v in s['values'] if 'parameters' in v]) for s in sources]
-    series += _recorded(root)
+    sources = (s for s in records.published(root).values() if s.get('plot'))
+    points = {s['title']: [(v['parameters'], v['accuracy']) for v in s['values'] if 'parameters' in v] for s in sources}
+    for run in records.load((root / 'results').rglob('*.json'), root):
+        data = records.data_label(run)
+        if re.match(r'CIFAR-10\b', data) and records.images(run) == 'test' and 'parameters' in run:
+            points.setdefault(f'here, {data}', []).append((run['parameters'], records.score(run)))
+    series = [
+        dict(name=name, x=[round(n / 1e6, 3) for n, _ in found], y=[score for _, score in found], low=None, high=None)
+        for name, found in points.items()
+    ]
     return dict(
         title='CIFAR-10', x='parameters, millions', y='top-1 accuracy on test images, %', log=True, series=series
     )  # fmt: skip
 
 
-def _recorded(root: Path) -> list[dict[str, Any]]:
-    by_data: dict[str, list[dict[str, Any]]] = {}
-    for run in records.load((root / 'results').rglob('*.json'), root):
-        data = records.data_label(run)
-        if re.match(r'CIFAR-10\b', data) and records.images(run) == 'test' and 'parameters' in run:
-            point = dict(parameters=run['parameters'], accuracy=records.score(run))
-            by_data.setdefault(f'here, {data}', []).append(point)
-    return [_points(name, points) for name, points in by_data.items()]
-
-
-def _points(name: str, values: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    x, y = ([v[key] for v in values] for key in ('parameters', 'accuracy'))
-    return dict(name=name, x=[round(n / 1e6, 3) for n in x], y=y, low=None, high=None)
-
-
 def current(root: Path, name: str) -> bool:
     """Whether a file shows the numbers of today; a plot without numbers has no file."""
     figure, path = PLOTS[name](root), root / name
-    if figure is None or not path.is_file():
-        return figure is None and not path.is_file()
+    if not path.is_file():
+        return figure is None
     found = ElementTree.parse(path).find(f'.//{DESCRIPTION}')
     return found is not None and json.loads(found.text) == figure
 
@@ -93,9 +85,9 @@ def write(root: Path, name: str) -> None:
     import matplotlib as mpl
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = dict(Date=None, Creator=None, Description=json.dumps(figure))
     with mpl.rc_context(STYLE):
-        canvas = _draw(figure)
-        canvas.savefig(path, format='svg', metadata=dict(Date=None, Creator=None, Description=json.dumps(figure)))
+        _draw(figure).savefig(path, format='svg', metadata=metadata)
 
 
 def _draw(figure: Figure) -> Any:
@@ -106,9 +98,9 @@ def _draw(figure: Figure) -> Any:
     if figure.get('log'):
         axes.set_xscale('log')
     for series in figure['series']:
-        scattered = series['low'] is None
-        (line,) = axes.plot(series['x'], series['y'], marker='o', ls='' if scattered else '-', label=series['name'])
-        if not scattered:
+        line_style = '-' if series['low'] else ''
+        (line,) = axes.plot(series['x'], series['y'], marker='o', ls=line_style, label=series['name'])
+        if series['low']:
             axes.fill_between(series['x'], series['low'], series['high'], color=line.get_color(), alpha=0.15, lw=0)
     canvas.legend(loc='outside right upper', fontsize='small')
     return canvas

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -15,9 +16,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from .grid import REST, Cell
+from .records import METRIC
 
 if TYPE_CHECKING:
     from .board import Board
@@ -27,20 +29,14 @@ POLL = 0.2  # seconds between two looks at the running cells
 GRACE = 60.0  # seconds that a cell has to write its checkpoint
 MARGIN = 0.25  # minutes at a sweep's end that no cell is given
 LEAST = 1.0  # minutes that a cell must have that takes what is left
-METRIC = 'accuracy/top1'
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where runs and their records are kept.
+    """Where runs and their records are kept."""
 
-    Attributes:
-        runs: Folder of the work dirs.
-        records: Folder of the records of finished runs.
-    """
-
-    runs: Path
-    records: Path
+    runs: Path  # folder of the work dirs
+    records: Path  # folder of the records of finished runs
 
     def work_dir(self, cell: Cell) -> Path:
         return self.runs / cell.study / cell.key
@@ -60,12 +56,11 @@ class Places:
         Raises:
             ValueError: The record is missing, or the run has not come to its end.
         """
-        record = self._written(cell)
-        if not record or record['iteration'] != record['iterations']:
+        record = self._finished(cell)
+        if not record:
             raise ValueError(f'the run ended without a finished {RECORD}')
-        record['sweep'] = dict(options=dict(cell.options), jobs=cell.jobs)
-        if cell.minutes is not None:
-            record['sweep']['minutes'] = cell.minutes
+        minutes = {} if cell.minutes is None else dict(minutes=cell.minutes)
+        record['sweep'] = dict(options=dict(cell.options), jobs=cell.jobs, **minutes)
         target = self.record(cell)
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_suffix('.tmp')
@@ -75,18 +70,17 @@ class Places:
 
     def complete(self, cell: Cell) -> bool:
         """Whether a run had nothing left to do when it was stopped: it was trained, and then tested or validated."""
-        record = self._written(cell)
-        if not record or record['iteration'] != record['iterations']:
-            return False
+        record = self._finished(cell)
         settings = record.get('settings', {})
         if settings.get('test_dataloader'):
             return 'test' in record
-        return not settings.get('val_dataloader') or METRIC in record['curve'][-1]
+        return bool(record) and (not settings.get('val_dataloader') or METRIC in record['curve'][-1])
 
-    def _written(self, cell: Cell) -> dict[str, Any]:
-        """The record in a run's work dir."""
+    def _finished(self, cell: Cell) -> dict[str, Any]:
+        """The record in a run's work dir, where it is that of a whole training."""
         file = self.work_dir(cell) / RECORD
-        return json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
+        record = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
+        return record if record and record['iteration'] == record['iterations'] else {}
 
 
 @dataclass
@@ -98,10 +92,6 @@ class Run:
     log: Path
     started: float = field(default_factory=time.monotonic)
     asked: bool = False  # to stop
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
 
     def last_line(self) -> str:
         with self.log.open('rb') as file:
@@ -118,21 +108,15 @@ def launch(cell: Cell, folder: Path, threads: int, rest: float) -> Run | None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open('w') as lock, (folder / LOG).open('a') as log:
-        if not _locked(lock):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             return None
         process = subprocess.Popen(
             [sys.executable, *cell.arguments(folder, rest)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             env={**os.environ, 'OMP_NUM_THREADS': str(threads)}, pass_fds=[lock.fileno()], start_new_session=True,
         )  # fmt: skip
     return Run(cell, process, folder / LOG)
-
-
-def _locked(lock: TextIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def scores(record: Mapping[str, Any]) -> str:
@@ -193,20 +177,16 @@ class Pool:
 
     def _start_what_fits(self) -> None:
         while self.waiting and not self._over():
-            cell = self.waiting[0]
-            used = sum(Fraction(1, run.cell.jobs) for run in self.running)
-            if used + Fraction(1, cell.jobs) > 1:
+            if sum(Fraction(1, cell.jobs) for cell in (self.waiting[0], *(run.cell for run in self.running))) > 1:
                 return
-            self.waiting.pop(0)
+            cell = self.waiting.pop(0)
             rest = (self.deadline - time.monotonic()) / 60 - MARGIN
             if cell.minutes == REST and rest < LEAST:
                 self._end(cell, 'waiting', f'less than {LEAST:g} min is left')
-                continue
-            run = launch(cell, self.places.work_dir(cell), self.threads, rest)
-            if run is None:
-                self._end(cell, 'waiting', 'is run by another sweep')
-            else:
+            elif run := launch(cell, self.places.work_dir(cell), self.threads, rest):
                 self.running.append(run)
+            else:
+                self._end(cell, 'waiting', 'is run by another sweep')
 
     def _collect(self) -> None:
         for run in [r for r in self.running if r.process.poll() is not None]:
@@ -224,8 +204,8 @@ class Pool:
         except ValueError as error:
             self._end(run.cell, 'failed', f'{error}; see {run.log}')
             return
-        self.finished_seconds.append(run.seconds)
-        self._end(run.cell, 'done', f'{scores(record)} in {run.seconds:.0f} s')
+        self.finished_seconds.append(time.monotonic() - run.started)
+        self._end(run.cell, 'done', f'{scores(record)} in {self.finished_seconds[-1]:.0f} s')
 
     def _end(self, cell: Cell, outcome: str, text: str) -> None:
         self.outcomes[outcome] += 1
@@ -244,7 +224,6 @@ class Pool:
     def _status(self) -> str:
         parts = [f'{self.outcomes["failed"]} failed, {len(self.running)} running']
         if self.finished_seconds and self.waiting:
-            mean = sum(self.finished_seconds) / len(self.finished_seconds)
-            share = sum(Fraction(1, c.jobs) for c in self.waiting)
-            parts.append(f'about {mean * float(share) / 60:.0f} min left')
+            left = statistics.mean(self.finished_seconds) * sum(1 / cell.jobs for cell in self.waiting)
+            parts.append(f'about {left / 60:.0f} min left')
         return '; '.join(parts + [run.last_line() for run in self.running])

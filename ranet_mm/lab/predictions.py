@@ -23,19 +23,12 @@ BINS = 15
 
 @dataclass
 class Predictions:
-    """One prediction for each of N images.
+    """One prediction for each of N images."""
 
-    Attributes:
-        scores: Probabilities, (N, classes).
-        labels: What the images show, (N,).
-        images: Their paths, or empty.
-        classes: Names of the classes, or empty.
-    """
-
-    scores: Tensor
-    labels: Tensor
-    images: Sequence[str] = ()
-    classes: Sequence[str] = ()
+    scores: Tensor  # probabilities, (N, classes)
+    labels: Tensor  # what the images show, (N,)
+    images: Sequence[str] = ()  # their paths, or empty
+    classes: Sequence[str] = ()  # names of the classes, or empty
 
     def names(self) -> Sequence[str]:
         """Names of the classes, or else numbers."""

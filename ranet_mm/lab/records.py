@@ -42,13 +42,18 @@ def images(record: Record) -> str:
 
 def mean(runs: Sequence[Record]) -> float:
     """Accuracy in percent over several runs."""
-    return statistics.mean(score(r) for r in runs)
+    return statistics.mean(map(score, runs))
 
 
 def accuracy(runs: Sequence[Record]) -> str:
     """Mean over the runs, with the standard deviation where there are several."""
-    spread = f' ± {statistics.stdev(score(r) for r in runs):.2f}' if len(runs) > 1 else ''
-    return f'{mean(runs):.2f}{spread} %'
+    return summary([score(r) for r in runs])
+
+
+def summary(scores: Sequence[float]) -> str:
+    """What `accuracy` shows, of accuracies in percent."""
+    spread = f' ± {statistics.stdev(scores):.2f}' if len(scores) > 1 else ''
+    return f'{statistics.mean(scores):.2f}{spread} %'
 
 
 def epochs(record: Record) -> str:
@@ -141,12 +146,11 @@ def entries(grid: Grid, root: Path) -> list[Entry]:
     places: dict[tuple[str, ...], list[Cell]] = {}
     for cell in grid.cells():
         places.setdefault(tuple(cell.labels.values()), []).append(cell)
-    return [Entry(cells[0].labels, cells, _runs(cells, root)) for cells in places.values()]
-
-
-def _runs(cells: Sequence[Cell], root: Path) -> list[Record]:
-    files = (root / 'results' / c.study / f'{c.key}.json' for c in cells)
-    return load((f for f in files if f.is_file()), root)
+    found = []
+    for cells in places.values():
+        files = [root / 'results' / cell.study / f'{cell.key}.json' for cell in cells]
+        found.append(Entry(cells[0].labels, cells, load(filter(Path.is_file, files), root)))
+    return found
 
 
 def published(root: Path) -> dict[str, Any]:

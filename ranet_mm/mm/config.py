@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import inspect
 import io
 import os
 import sys
@@ -71,9 +72,40 @@ def read_config(name: str, options: dict[str, Any] | None = None) -> Config:
 
 
 def read_file(name: str) -> tuple[Config, dict[str, Any]]:
-    """A config as its file says, and the options that its name stands for where that is an old one."""
-    path, more = _find(name)
-    return _with_library(path), more
+    """A config as its file says, and the options that its name stands for where that is an old one.
+
+    The library of its scope is at hand then.
+    """
+    from mmengine.config import Config
+    from mmengine.config.utils import MODULE2PACKAGE
+    from mmengine.utils import is_installed
+
+    from .engine import console
+
+    path, stem = find_config(name), Path(name).stem
+    more = RENAMED[stem][1] if stem in RENAMED and path.stem != stem else {}
+    for module, package in MODULE2PACKAGE.items():  # the maintained mmsegmentation is called onedl-mmsegmentation
+        if not is_installed(package) and find_spec(module) is not None:
+            MODULE2PACKAGE[module] = module
+    console.hush_libraries()
+    try:
+        cfg = Config.fromfile(path)
+    except ModuleNotFoundError as error:
+        missing = {v: k for k, v in MODULE2PACKAGE.items()}.get(str(error).split(' ')[0])
+        if missing not in LIBRARIES:
+            raise
+        raise ModuleNotFoundError(
+            f'config file {str(path)!r} needs {missing}, which is not installed: pip install {LIBRARIES[missing]}'
+        ) from error
+    scope = cfg.get('default_scope')
+    if scope == 'mmdet' and find_spec(OPS) is None:
+        raise ModuleNotFoundError(
+            f"config file {str(path)!r} needs mmcv's compiled operators, which are not installed: "
+            'run tools/install_ops.sh'
+        )
+    if scope in LIBRARIES and find_spec(scope) is not None:
+        import_module(f'{scope}.datasets')  # prints what it could not import; here the caller can hold it back
+    return cfg, more
 
 
 def changed(cfg: Config, options: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> Config:
@@ -85,9 +117,14 @@ def changed(cfg: Config, options: Mapping[str, Any], more: Mapping[str, Any] | N
         more: Options that the config's old name stood for; fields of `options` are then as these leave them.
 
     Raises:
-        KeyError: An option changes a field that does not exist.
+        KeyError: An option changes a field that does not exist: MMEngine would add a misspelt one in silence.
     """
-    check_fields(options, cfg)
+    known = {*cfg, *runner_fields()} if options else ()
+    for option in options:
+        if option.split('.')[0] not in known:
+            raise KeyError(
+                f'option {option!r} of --cfg-options is not known: the config has the fields {", ".join(sorted(cfg))}'
+            )
     if more:
         cfg.merge_from_dict({**more, **{name: options[name] for name in switches.SWITCHES if name in options}})
         switches.apply(cfg)
@@ -98,75 +135,38 @@ def changed(cfg: Config, options: Mapping[str, Any], more: Mapping[str, Any] | N
     return cfg
 
 
-def _with_library(path: Path) -> Config:
-    """A config file, with the library of its scope at hand."""
-    from mmengine.config.utils import MODULE2PACKAGE
-    from mmengine.utils import is_installed
-
-    from .engine import console
-
-    for module, package in MODULE2PACKAGE.items():  # the maintained mmsegmentation is called onedl-mmsegmentation
-        if not is_installed(package) and find_spec(module) is not None:
-            MODULE2PACKAGE[module] = module
-    console.hush_libraries()
-    cfg = _from_file(path)
-    scope = cfg.get('default_scope')
-    if scope == 'mmdet' and find_spec(OPS) is None:
-        raise ModuleNotFoundError(
-            f"config file {str(path)!r} needs mmcv's compiled operators, which are not installed: "
-            'run tools/install_ops.sh'
-        )
-    if scope in LIBRARIES and find_spec(scope) is not None:
-        import_module(f'{scope}.datasets')  # prints what it could not import; here the caller can hold it back
-    return cfg
-
-
-def _from_file(path: Path) -> Config:
-    from mmengine.config import Config
-    from mmengine.config.utils import MODULE2PACKAGE
-
-    try:
-        return Config.fromfile(path)
-    except ModuleNotFoundError as error:
-        missing = {v: k for k, v in MODULE2PACKAGE.items()}.get(str(error).split(' ')[0])
-        if missing not in LIBRARIES:
-            raise
-        raise ModuleNotFoundError(
-            f'config file {str(path)!r} needs {missing}, which is not installed: pip install {LIBRARIES[missing]}'
-        ) from error
-
-
 def own_configs() -> dict[str, Path]:
     """The package's own configs by name, as in `ranet/att56_digits`; what only other configs read is left out."""
     folder = root_folder() / 'configs'
-    paths = (path.relative_to(folder) for path in sorted(folder.rglob('*.py')))
-    return {
-        p.with_suffix('').as_posix(): folder / p for p in paths if not any(part.startswith('_') for part in p.parts)
-    }
+    names = {path.relative_to(folder).with_suffix('').as_posix(): path for path in sorted(folder.rglob('*.py'))}
+    return {name: path for name, path in names.items() if '/_' not in f'/{name}'}
 
 
 def find_config(name: str) -> Path:
     """A config file of this path, or else the package's own, where `configs/` and `.py` may be left out.
 
+    An old name stands for a config of today and for options, of which a hint tells.
+
     Raises:
         FileNotFoundError: There is none.
     """
-    return _find(name)[0]
-
-
-def _find(name: str) -> tuple[Path, dict[str, Any]]:
-    """A config file, and the options that its name stands for where that is an old one."""
     for path in (Path(name), *([root_folder() / name] if name.startswith('configs/') else [])):
         if path.is_file():
-            return path, {}
+            return path
     own, known = name.removeprefix('configs/').removesuffix('.py'), own_configs()
     if own in known:
-        return known[own], {}
-    new, options = renamed(own)
-    if new in known:
+        return known[own]
+    folder, _, stem = own.rpartition('/')
+    if folder == 'ranet' and stem in GIVEN_UP:
+        raise FileNotFoundError(
+            f'config {own!r} has been given up for {folder}/{GIVEN_UP[stem]}: '
+            'its row in docs/results.md names the commit that has it'
+        )
+    if folder == 'ranet' and stem in RENAMED:
+        new, options = f'ranet/{RENAMED[stem][0]}', RENAMED[stem][1]
         if int(os.environ.get('RANK', 0)) == 0:
             print(f'hint: config {own!r} is {new!r} with --cfg-options {shown(options)} now', file=sys.stderr)
-        return known[new], options
+        return known[new]
     near = difflib.get_close_matches(own, known)
     hint = f', its nearest are {", ".join(near)}' if near else f': `{COMMAND} configs` lists them'
     raise FileNotFoundError(f'config file {name!r} does not exist, nor has the package one of that name{hint}')
@@ -177,43 +177,11 @@ def shown(options: Mapping[str, Any]) -> str:
     return ' '.join(f'{name}={value}' for name, value in options.items())
 
 
-def renamed(name: str) -> tuple[str, dict[str, Any]]:
-    """What one of the package's own configs is called now, and the options that its old name stood for.
-
-    Raises:
-        FileNotFoundError: It has been given up.
-    """
-    folder, slash, stem = name.rpartition('/')
-    if folder == 'ranet' and stem in GIVEN_UP:
-        raise FileNotFoundError(
-            f'config {name!r} has been given up for {folder}/{GIVEN_UP[stem]}: '
-            'its row in docs/results.md names the commit that has it'
-        )
-    new, options = RENAMED.get(stem, (stem, {})) if folder == 'ranet' else (stem, {})
-    return folder + slash + new, options
-
-
 def runner_fields() -> set[str]:
     """What a runner reads of a config; other names at its top are for the config itself."""
-    import inspect
-
     from mmengine.runner import Runner
 
     return {*inspect.signature(Runner).parameters, *OPTIONAL_FIELDS}
-
-
-def check_fields(options: Mapping[str, Any], cfg: Config) -> None:
-    """MMEngine would add a misspelt field in silence.
-
-    Raises:
-        KeyError: The first name of an option is no field of a config.
-    """
-    known = {*cfg, *runner_fields()} if options else ()
-    for option in options:
-        if option.split('.')[0] not in known:
-            raise KeyError(
-                f'option {option!r} of --cfg-options is not known: the config has the fields {", ".join(sorted(cfg))}'
-            )
 
 
 def set_loader_defaults(loader: dict, pin_memory: bool) -> None:

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 FOLDER = dict(folder='data/cifar10_folder')
 DEVICE = dict(FOLDER, on_device=True)
 NOISE = dict(wrong_labels=0.3)
-ON_DEVICE = dict(
-    att56=('best', 'fast', 'report'), att92=('best', 'fast', 'report'), resnet18=('best', 'fast'),
-    resnet50=('best', 'fast'),
-)  # fmt: skip
-DEEPER = 'att128_in1k_paper', 'att164_in1k_paper', 'att236_in1k_paper', 'att452_in1k_paper'
 ARCH = 'model.backbone.arch'
 
+# What stood behind the data's name, the options that say it now, and the names of today.
+SWITCHED = (
+    ('-folder', FOLDER, 'att56_cifar10 att92_cifar10'),
+    ('-folder', dict(folder='data/cifar100_folder'), 'att56_cifar100 att92_cifar100'),
+    ('-folder-device', DEVICE, 'att56_cifar10_best att92_cifar10_best resnet18_cifar10_best resnet50_cifar10_best'),
+    ('-folder-device', DEVICE, 'att56_cifar10_fast att92_cifar10_fast resnet18_cifar10_fast resnet50_cifar10_fast'),
+    ('-folder-device', DEVICE, 'att56_cifar10_report att92_cifar10_report'),
+    ('-folder-device', FOLDER, 'att56_cifar10_alternate resnet18_cifar10_alternate'),
+    ('-folder-device', FOLDER, 'att56_cifar10_progressive att92_cifar10_annealed'),
+    ('-folder-noise-device', DEVICE | NOISE, 'att56_cifar10_fast resnet18_cifar10_fast'),
+    ('-noise', NOISE, 'att92_cifar10_paper resnet50_cifar10_paper'),
+)
 # Old name: name, and the options that say the rest.
 RENAMED: dict[str, tuple[str, dict[str, Any]]] = {
     **{
-        f'{net}_{data}-folder': (f'{net}_{data}', dict(folder=f'data/{data}_folder'))
-        for net in ('att56', 'att92') for data in ('cifar10', 'cifar100')
-    },
-    **{
-        f'{net}_cifar10-folder-device_{recipe}': (f'{net}_cifar10_{recipe}', DEVICE)
-        for net, recipes in ON_DEVICE.items() for recipe in recipes
+        re.sub(r'cifar\d+', rf'\g<0>{switches}', name): (name, options)
+        for switches, options, names in SWITCHED for name in names.split()
     },
     'att236_cifar10-folder-device_best': ('att56_cifar10_best', DEVICE | {ARCH: 'attention236_cifar'}),
     'att452_cifar10-folder-device_best': ('att56_cifar10_best', DEVICE | {ARCH: 'attention452_cifar'}),
-    'att56_cifar10-folder-device_alternate': ('att56_cifar10_alternate', FOLDER),
-    'att56_cifar10-folder-device_progressive': ('att56_cifar10_progressive', FOLDER),
-    'att92_cifar10-folder-device_annealed': ('att92_cifar10_annealed', FOLDER),
     'att92_cifar10-folder-device_progressive': ('att56_cifar10_progressive', FOLDER | {ARCH: 'attention92_cifar'}),
-    'resnet18_cifar10-folder-device_alternate': ('resnet18_cifar10_alternate', FOLDER),
-    'att56_cifar10-folder-noise-device_fast': ('att56_cifar10_fast', DEVICE | NOISE),
-    'resnet18_cifar10-folder-noise-device_fast': ('resnet18_cifar10_fast', DEVICE | NOISE),
-    'att92_cifar10-noise_paper': ('att92_cifar10_paper', NOISE),
-    'resnet50_cifar10-noise_paper': ('resnet50_cifar10_paper', NOISE),
-    **{name: ('att56_in1k_paper', {ARCH: name.partition('_')[0].replace('att', 'attention')}) for name in DEEPER},
+    **{f'att{n}_in1k_paper': ('att56_in1k_paper', {ARCH: f'attention{n}'}) for n in (128, 164, 236, 452)},
     'attnext92_in1k_paper': ('att56_in1k_paper', {ARCH: 'attentionnext92'}),
     'attnext56_in1k_modern': ('att56_in1k_modern', {ARCH: 'attentionnext56'}),
 }  # fmt: skip

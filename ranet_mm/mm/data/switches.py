@@ -5,13 +5,13 @@ MMEngine alone reads a config without them, as if they were off: the data set is
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mmengine.config import Config, ConfigDict
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-SWITCHES = 'folder', 'wrong_labels', 'on_device'
 LOAD = dict(type='ranet_mm.LoadImage')
 NOISE = 'ranet_mm.LabelNoise'
 
@@ -24,12 +24,9 @@ def apply(cfg: Config) -> None:
     """
     if not isinstance(cfg.get('on_device', False), bool):
         raise ValueError(f'on_device={cfg.on_device!r} is not allowed: it must be True or False')
-    if cfg.get('folder'):
-        set_folder(cfg)
-    if cfg.get('wrong_labels'):
-        set_wrong_labels(cfg)
-    if cfg.get('on_device'):
-        on_device(cfg)
+    for name, change in SWITCHES.items():
+        if cfg.get(name):
+            change(cfg)
 
 
 def set_folder(cfg: Config) -> None:
@@ -38,9 +35,8 @@ def set_folder(cfg: Config) -> None:
     Raises:
         ValueError: A data set does not tell its split.
     """
-    for name in LOADERS:
-        dataset = innermost(cfg, name)
-        if dataset is None or dataset.type == 'ranet_mm.ImageFolder':
+    for name, dataset in datasets(cfg, LOADERS):
+        if dataset.type == 'ranet_mm.ImageFolder':
             continue
         if 'split' not in dataset:
             raise ValueError(f'folder={cfg.folder!r} is not allowed: the data set of {name} has no split')
@@ -65,9 +61,9 @@ def on_device(cfg: Config) -> None:
     Raises:
         ValueError: The sampler of the training images is not MMEngine's default one.
     """
-    for name in LOADERS[:2]:
-        loader = cfg.get(name)
-        if not loader or loader.dataset.type == 'ranet_mm.DeviceDataset':
+    for name, inner in datasets(cfg, LOADERS[:2]):
+        loader = cfg[name]
+        if loader.dataset.type == 'ranet_mm.DeviceDataset':
             continue
         if name == 'train_dataloader':
             if loader.sampler.type != 'DefaultSampler':
@@ -75,7 +71,6 @@ def on_device(cfg: Config) -> None:
                     f'sampler {loader.sampler.type} of {name} is not allowed on the device: it must be DefaultSampler'
                 )
             loader.sampler.type = 'ranet_mm.EpochSampler'  # what is evaluated has no random pictures: it needs no epoch
-        inner = innermost(cfg, name)
         cache = dict(cache=inner.pop('cache')) if 'cache' in inner else {}  # an option of what is held
         loader.dataset = dict(type='ranet_mm.DeviceDataset', dataset=loader.dataset, **cache)
         loader.num_workers, loader.persistent_workers = 0, False
@@ -89,21 +84,22 @@ def set_holdout(cfg: Config) -> None:
     Raises:
         ValueError: A data set holds no images out.
     """
-    for name in LOADERS[:2]:
-        dataset = innermost(cfg, name)
-        if dataset is not None:
-            if 'holdout' not in dataset:
-                raise ValueError(f'holdout={cfg.holdout!r} is not allowed: the data set of {name} holds no images out')
-            dataset.holdout = cfg.holdout
+    for name, dataset in datasets(cfg, LOADERS[:2]):
+        if 'holdout' not in dataset:
+            raise ValueError(f'holdout={cfg.holdout!r} is not allowed: the data set of {name} holds no images out')
+        dataset.holdout = cfg.holdout
     if not cfg.holdout:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
 
 
-def innermost(cfg: Config, loader: str) -> ConfigDict | None:
-    """The data set of a loader, behind its wrappers; None without the loader."""
-    if cfg.get(loader) is None:
-        return None
-    dataset = cfg[loader].dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset
+def datasets(cfg: Config, loaders: Iterable[str]) -> Iterator[tuple[str, ConfigDict]]:
+    """Each loader that the config has, and its data set behind the wrappers."""
+    for name in loaders:
+        if cfg.get(name):
+            dataset = cfg[name].dataset
+            while 'dataset' in dataset:
+                dataset = dataset.dataset
+            yield name, dataset
+
+
+SWITCHES = dict(folder=set_folder, wrong_labels=set_wrong_labels, on_device=on_device)  # in the order they are done in
