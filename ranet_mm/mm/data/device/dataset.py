@@ -21,11 +21,9 @@ from torch.utils.data import Dataset
 from ....machine import cores
 from ....registry import DATASETS
 from ..identity import common_folder, fingerprint, signature, unwrapped, whole
-from .batch import Places, Store
+from .batch import Key, Places, Store
 from .cache import cached, decoded
-from .pipeline import loader, split, take_pipeline
-from .sampler import Key
-from .table import build
+from .pipeline import build, loader, split, take_pipeline
 
 ORIGIN = 'sample_idx', 'img_path'
 
