@@ -17,9 +17,8 @@ from torch import nn
 from ...compiling import compile_units
 from ...registry import RUNNERS
 from .console import Console, silent
-from .hooks import ChannelsLastHook, ProgressHook
+from .hooks import ChannelsLastHook, ProgressHook, hook_type
 from .hooks.channels_last import to_channels_last
-from .hooks.kind import hook_type
 
 
 @RUNNERS.register_module()

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ....registry import HOOKS
+from ..console import clock, images_per_second, run_name, scores
 from ..loops import by_epoch, stretch
-from ..wording import clock, images_per_second, run_name, scores
 from ..workdir import shown
 
 

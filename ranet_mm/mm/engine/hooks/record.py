@@ -15,9 +15,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ....registry import HOOKS
+from ..console import run_name
 from ..loops import by_epoch, stretch
 from ..provenance import commit, described, hardware, peak_memory, typed_command, versions
-from ..wording import run_name
 from ..workdir import RECORD, shown, start
 
 OF_AN_EARLIER_RUN = (
