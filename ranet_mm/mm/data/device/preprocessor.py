@@ -41,11 +41,7 @@ class DevicePreprocessor(ClsDataPreprocessor):
     """
 
     def __init__(
-        self,
-        *,
-        batch_augments: Mapping[str, Any] | None = None,
-        size: int | None = None,
-        **kwargs: Any,
+        self, *, batch_augments: Mapping[str, Any] | None = None, size: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(batch_augments=deepcopy(batch_augments), **kwargs)
         if self.to_onehot and not self.num_classes:
