@@ -114,7 +114,10 @@ def fingerprint(samples: Iterable[Mapping[str, Any]]) -> str | None:
     """
     parts = []
     for sample in samples:
-        image = sample['img'] if 'img' in sample else read_image(sample['img_path'])
+        image = sample.get('img')
+        if image is None:
+            with Image.open(sample['img_path']) as file:
+                image = np.array(file.convert('RGB'))
         if image.shape[:2] != (SIDE, SIDE) or 'gt_label' not in sample:
             return None
         parts.append(hashlib.sha256(np.ascontiguousarray(image).tobytes() + b'%d' % sample['gt_label']).digest())
@@ -135,8 +138,3 @@ def signature(samples: Sequence[Mapping[str, Any]]) -> str:
 def common_folder(paths: Collection[str]) -> str:
     """The deepest folder that all files are below: that of the first and of the last of them in order."""
     return os.path.commonpath((min(paths), max(paths))) if paths else ''
-
-
-def read_image(path: str) -> np.ndarray:
-    with Image.open(path) as file:
-        return np.array(file.convert('RGB'))

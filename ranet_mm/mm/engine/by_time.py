@@ -50,16 +50,13 @@ def planned(cfg: Config, minutes: float, build: Callable[[Config], Runner]) -> R
     for name in loaders(trial):
         setattr(runner, name, getattr(trial, name))
     if is_main_process():
-        print(line(plan[0]), flush=True)
+        epochs, speed = runner.plan['epochs'], images_per_second(runner.plan['images_per_second'])
+        print(
+            f'In {minutes:g} minutes: {epochs} epoch{"s" * (epochs > 1)} at {speed}, all to end after '
+            f'{runner.plan["seconds"] / 60:.1f} minutes',
+            flush=True,
+        )
     return runner
-
-
-def line(plan: Mapping[str, Any]) -> str:
-    """What is planned, in one line."""
-    return (
-        f'In {plan["minutes"]:g} minutes: {plan["epochs"]} epoch{"s" * (plan["epochs"] > 1)} at '
-        f'{images_per_second(plan["images_per_second"])}, all to end after {plan["seconds"] / 60:.1f} minutes'
-    )
 
 
 def make_plan(cfg: Config, costs: Costs, minutes: float, runner: Runner) -> dict[str, Any]:

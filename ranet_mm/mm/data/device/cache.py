@@ -69,7 +69,7 @@ def write(path: Path, identity: str, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f'{path.name}.{os.getpid()}')
     try:
-        torch.save(dict(content, identity=identity, crc32=checksum(content['images'])), draft)
+        torch.save(dict(content, identity=identity, crc32=zlib.crc32(content['images'].numpy())), draft)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -84,13 +84,9 @@ def read(path: Path, identity: str) -> dict[str, Any]:
     fault = f'cache file {str(path)!r} is not allowed: it is damaged or of other data; remove it, and it is made anew'
     try:
         content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-        right = (content['identity'], content['crc32']) == (identity, checksum(content['images']))
+        right = (content['identity'], content['crc32']) == (identity, zlib.crc32(content['images'].numpy()))
     except (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise ValueError(fault) from error
     if not right:
         raise ValueError(fault)
     return content
-
-
-def checksum(images: Tensor) -> int:
-    return zlib.crc32(images.numpy())

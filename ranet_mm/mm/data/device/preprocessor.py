@@ -14,11 +14,9 @@ from torch.nn import functional as F
 
 from ....registry import MODELS
 from ..labels import Labels
-from .batch import Store
+from .batch import Key, Store
 from .draws import Draws
 from .mixing import Mixing
-
-KEY = 'seed', 'epoch'
 
 
 @MODELS.register_module()
@@ -59,7 +57,10 @@ class DevicePreprocessor(ClsDataPreprocessor):
                 raise ValueError("size is not allowed without a train_dataloader of type='ranet_mm.DeviceDataset'")
             return super().forward(data, training)
         store = data['store'] if isinstance(data['store'], Store) else data['store'][0]  # one of each item
-        index, key = self._tensor(data['inputs']), [self._tensor(data[name]) for name in KEY if name in data]
+        index, key = (
+            self._tensor(data['inputs']),
+            [self._tensor(data[name]) for name in Key._fields[1:] if name in data],
+        )
         if not key and (store.transforms or (training and self.mixing)):
             raise ValueError("the sampler of random pictures is not allowed: its type must be 'ranet_mm.EpochSampler'")
         draws, there = Draws(*key, index) if key else None, store.on(self.device)
