@@ -44,8 +44,7 @@ def data_name(dataset: Any, role: str) -> str:
     name, part, count = origin(inner)
     if part is None:
         return name
-    wrong = [d.fraction for d in inner if getattr(d, 'fraction', 0)]
-    remarks = [f'{fraction:.0%} of the labels wrong' for fraction in wrong]
+    remarks = [f'{d.fraction:.0%} of the labels wrong' for d in inner if getattr(d, 'fraction', 0)]
     if part != (role if role in ROLES else 'train'):
         remarks.append(f'{ROLES[part]} images')
     elif role == 'test' and len(dataset) != count:
@@ -69,13 +68,9 @@ def origin(datasets: Sequence[Any]) -> tuple[str, str | None, int]:
         known = KNOWN.get(decoded[0] if decoded else _remembered(samples))
         if known:
             return known
-    if type(base).__name__ in VERIFIED and samples:
-        return VERIFIED[type(base).__name__], base.split, len(samples)
+    if type(base).__name__ == 'CIFAR100' and samples:  # mmpretrain compares its MD5 sum with the published one
+        return 'CIFAR-100', base.split, len(samples)
     return folder_name(base), None, len(samples)
-
-
-# Archives whose MD5 sums mmpretrain compares with the published ones before it reads them.
-VERIFIED = dict(CIFAR100='CIFAR-100')
 
 
 def whole(dataset: Any) -> Sequence[Mapping[str, Any]]:
