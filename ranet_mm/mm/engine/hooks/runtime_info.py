@@ -37,7 +37,7 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
         norms = getattr(runner.optim_wrapper, 'later', None) or {}
         found = {**(outputs or {}), **norms}
         norms.clear()
-        slow = {name: value for name, value in found.items() if isinstance(value, Tensor) and not value.is_cpu}
+        slow = {name: value for name, value in found.items() if not on_host(value)}
         for name in found.keys() - slow.keys():
             runner.message_hub.update_scalar(f'train/{name}', found[name])
         if slow:
@@ -63,6 +63,11 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
     def after_train(self, runner: Runner) -> None:
         self._tell(runner, wait=True)
         super().after_train(runner)
+
+
+def on_host(value: Any) -> bool:
+    """Whether a value can be read at once."""
+    return not isinstance(value, Tensor) or value.is_cpu
 
 
 def fetch(values: list[Tensor]) -> tuple[Tensor, Callable[[bool], bool]]:
