@@ -8,11 +8,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from .arch import ArchCfg
 from .network import RANetFeatures
 
 COUNTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+RANDOM = (Tensor.normal_, Tensor.uniform_)
+
+
+class _NotInitialized(TorchFunctionMode):
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if function in RANDOM else function(*args, **kwargs or {})
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """What is built in it is on the meta device and not initialized: drawing no numbers there takes PyTorch seconds."""
+    with torch.device('meta'), _NotInitialized():
+        yield
 
 
 def complexity(model: nn.Module, *inputs: Tensor, **kwargs: Any) -> dict[str, int]:
@@ -68,7 +82,7 @@ def facts(arch: str | ArchCfg, size: int | None = None, num_classes: int | None 
         size: Side of the input in pixels; the native one where left out.
         num_classes: 10 for native sizes up to 64 px and 1000 above, where left out.
     """
-    with torch.device('meta'):
+    with shapes_alone():
         cfg = RANetFeatures(arch).arch
         size = size or cfg.img_size
         num_classes = num_classes or (10 if cfg.img_size <= 64 else 1000)

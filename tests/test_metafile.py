@@ -42,12 +42,12 @@ def test_modelindex_finds_no_fault(index, capsys):
 
 def test_every_config_is_listed(index):
     configs = {p.relative_to(ROOT).as_posix() for p in (ROOT / 'configs' / 'ranet').glob('*.py')}
-    assert {m.config for m in index.models} == configs, 'python tools/make_metafile.py'
+    assert {m.config for m in index.models} == configs, 'ranet metafile'
     assert all(Path(m.config).stem == m.name for m in index.models)
 
 
 def test_entries_are_what_the_configs_say(capsys):
-    assert metafile.main(['--root', str(ROOT), '--check']) == 0, 'python tools/make_metafile.py'
+    assert metafile.main(['--root', str(ROOT), '--check']) == 0, 'ranet metafile'
     assert 'is current' in capsys.readouterr().out
 
 

@@ -17,7 +17,7 @@ ROOMS = [
     ['mm.data'],
     ['mm.models'],
     ['mm.engine'],
-    ['mm.config'],
+    ['mm.config', 'mm.renamed'],
     ['lab'],
     ['cli'],
 ]

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from typing import Any
 
-import torch
-
 from .. import weights
 from ..arch import ARCHS
-from ..complexity import Classifier
+from ..complexity import Classifier, shapes_alone
 from . import program
 
 COLUMNS = ('model', 'depth', 'params', 'input', 'classes', 'weights')
@@ -29,7 +27,7 @@ def row(name: str, tags: Sequence[str]) -> dict[str, Any]:
     """What the table says of one model."""
     arch = ARCHS[name]
     classes = 10 if arch.img_size <= 64 else 1000
-    with torch.device('meta'):
+    with shapes_alone():
         params = sum(p.numel() for p in Classifier(name, classes).parameters())
     return dict(
         name=name, depth=arch.depth, params=params, input_size=(3, arch.img_size, arch.img_size), num_classes=classes,

@@ -333,7 +333,7 @@ def _create(
     kwargs = _index.get(f'{variant}.{cfg.tag}', {}).get('model_args', {}) | kwargs
     if pretrained:
         _check_weights(cfg)
-        kwargs = _agreed(variant, kwargs, cfg.file) if cfg.file else kwargs
+        kwargs = _agreed(variant, kwargs, cfg.file) if cfg.file and Path(cfg.file).is_file() else kwargs
     arch = ARCHS[variant]
     levels = 1 + len(arch.modules) + bool(arch.post_units)
     return build_model_with_cfg(

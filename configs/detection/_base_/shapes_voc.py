@@ -1,4 +1,4 @@
-# Images of shapes in the layout of PASCAL VOC, which has no masks of single objects; from tools/make_shapes.py.
+# Images of shapes in the layout of PASCAL VOC, which has no masks of single objects; from ranet make-shapes.
 _base_ = './shapes.py'
 
 default_hooks = dict(checkpoint=dict(save_best='pascal_voc/mAP'))

@@ -45,7 +45,7 @@ class Store:
         self, images: Tensor, labels: Tensor, transforms: Sequence[Transform], origins: Sequence[dict[str, Any]]
     ) -> None:
         self.images, self.labels, self.transforms, self.origins = images, labels, transforms, origins
-        self.copies = {images.device: self}
+        self.copies: dict[torch.device, Store] = {}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,6 +56,8 @@ class Store:
 
     def on(self, device: torch.device) -> Store:
         """The data on a device, copied there when first asked for."""
+        if device == self.images.device:
+            return self
         if device not in self.copies:
             tensors = self.images.to(device), self.labels.to(device)
             self.copies[device] = Store(*tensors, self.transforms, self.origins)
