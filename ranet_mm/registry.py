@@ -20,7 +20,7 @@ def _child(name: str, *locations: str) -> Registry:
 
 
 MODELS = _child('MODELS', 'models', 'engine.ema', *_CLASSIFICATION)
-DATASETS = _child('DATASETS', 'data.datasets', 'data.label_noise', 'data.device')
+DATASETS = _child('DATASETS', 'data.datasets', 'data.device')
 DATA_SAMPLERS = _child('DATA_SAMPLERS', 'data.device')
 FUNCTIONS = _child('FUNCTIONS', 'data.device')
 TRANSFORMS = _child('TRANSFORMS', 'data.load_image')

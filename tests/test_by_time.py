@@ -14,8 +14,7 @@ from test_device_data import CONFIG as DEVICE_CONFIG
 from ranet_mm.cli import train
 from ranet_mm.machine import age
 from ranet_mm.mm.engine import by_time
-from ranet_mm.mm.engine.by_time import make_plan, total
-from ranet_mm.mm.engine.schedule import set_epochs
+from ranet_mm.mm.engine.by_time import make_plan, set_epochs, total
 
 ROOT = Path(__file__).parents[1]
 COSTS = dict(step=0.1, epoch=10.0, save=0.2, start=5.0, val=1.0, test=4.0)

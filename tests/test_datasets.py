@@ -13,8 +13,7 @@ from mmengine.registry import DATASETS
 from mmpretrain.datasets import cifar
 
 from ranet_mm.mm.data import datasets
-from ranet_mm.mm.data.datasets import Digits, ImageFolder
-from ranet_mm.mm.data.label_noise import LabelNoise
+from ranet_mm.mm.data.datasets import Digits, ImageFolder, LabelNoise
 from ranet_mm.mm.data.load_image import LoadImage
 from ranet_mm.mm.engine.provenance import data_digest
 

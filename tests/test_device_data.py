@@ -31,7 +31,6 @@ from ranet_mm.mm.data.device import (
     mixing,
     on_device,
     pipeline,
-    table,
     transforms,
     trivial,
 )
@@ -111,7 +110,7 @@ class TestSamePicturesAsMMPretrain:
     """Given the same random numbers, every picture is that of mmpretrain's transform, bit by bit."""
 
     def check(self, monkeypatch, name, methods, **options):
-        ours = table.build(dict(type=name, **options))
+        ours = pipeline.build(dict(type=name, **options))
         theirs = getattr(ordinary, name)(**options)
         images = noise_images(100)
         drawn = ours.draw(draws(100), images.shape)
@@ -168,7 +167,7 @@ class TestSamePicturesAsMMPretrain:
 
     def test_alternating_flip(self):
         """Half of the images are mirrored, each in every second epoch; another seed picks another half."""
-        flip, shape = table.build(dict(type='ranet_mm.AlternatingFlip')), noise_images(1).shape
+        flip, shape = pipeline.build(dict(type='ranet_mm.AlternatingFlip')), noise_images(1).shape
         epochs = [flip.draw(draws(10_000, epoch=e), shape)['flip'] for e in range(4)]
         assert epochs[0].float().mean() == pytest.approx(0.5, abs=0.02)
         for before, after in pairwise(epochs):
@@ -567,7 +566,7 @@ class TestConfigs:
         cfg = Config.fromfile(ROOT / f'configs/ranet/{name}.py')
         on_device(cfg)
         _, random = pipeline.split(pipeline.take_pipeline(cfg.train_dataloader.dataset.dataset))
-        made = [table.build(transform) for transform in random]
+        made = [pipeline.build(transform) for transform in random]
         assert transforms.RandomCrop(32, padding=4) in made
         assert (trivial.TrivialAugmentWide() in made) == name.endswith('best')
         MODELS.build({**cfg.data_preprocessor, 'batch_augments': cfg.model.get('train_cfg')})

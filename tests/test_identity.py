@@ -14,9 +14,8 @@ from mmpretrain import datasets as mmpretrain
 from mmpretrain.registry import DATASETS
 
 from ranet_mm.mm.data import identity
-from ranet_mm.mm.data.datasets import CIFAR10, CIFAR100, Digits, ImageFolder
+from ranet_mm.mm.data.datasets import CIFAR10, CIFAR100, Digits, ImageFolder, LabelNoise
 from ranet_mm.mm.data.identity import data_name, fingerprint
-from ranet_mm.mm.data.label_noise import LabelNoise
 
 CLASSES = CIFAR10.METAINFO['classes']
 LOAD, PACK = dict(type='ranet_mm.LoadImage'), dict(type='PackInputs')

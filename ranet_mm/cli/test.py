@@ -146,7 +146,7 @@ def add_dumps(runner: Runner, paths: Sequence[str]) -> None:
 
 def summary(runner: Runner, metrics: dict[str, float], seconds: float) -> str:
     """One line: scores, number of images, speed."""
-    from ..mm.engine.wording import images_per_second, run_name, scores
+    from ..mm.engine.console import images_per_second, run_name, scores
 
     images = len(runner.test_dataloader.dataset)
     return (

@@ -71,7 +71,7 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
     Raises:
         ValueError: The run did not train by time and is to go on so.
     """
-    from ..mm.engine.schedule import set_epochs
+    from ..mm.engine.by_time import set_epochs
     from ..mm.engine.workdir import latest_checkpoint
     from ..weights.read import resumable
 
@@ -116,7 +116,7 @@ def build_runner(cfg: Config) -> Runner:
 
 def summary(folder: Path) -> str:
     """One line from the run's record, and where things were written."""
-    from ..mm.engine.wording import images_per_second, scores
+    from ..mm.engine.console import images_per_second, scores
 
     record = folder / 'record.json'
     where = f'Written to {folder}/: checkpoints and logs'

@@ -44,8 +44,7 @@ def data_name(dataset: Any, role: str) -> str:
     name, part, count = origin(inner)
     if part is None:
         return name
-    wrong = [d.fraction for d in inner if getattr(d, 'fraction', 0)]
-    remarks = [f'{fraction:.0%} of the labels wrong' for fraction in wrong]
+    remarks = [f'{d.fraction:.0%} of the labels wrong' for d in inner if getattr(d, 'fraction', 0)]
     if part != (role if role in ROLES else 'train'):
         remarks.append(f'{ROLES[part]} images')
     elif role == 'test' and len(dataset) != count:
@@ -69,13 +68,9 @@ def origin(datasets: Sequence[Any]) -> tuple[str, str | None, int]:
         known = KNOWN.get(decoded[0] if decoded else _remembered(samples))
         if known:
             return known
-    if type(base).__name__ in VERIFIED and samples:
-        return VERIFIED[type(base).__name__], base.split, len(samples)
+    if type(base).__name__ == 'CIFAR100' and samples:  # mmpretrain compares its MD5 sum with the published one
+        return 'CIFAR-100', base.split, len(samples)
     return folder_name(base), None, len(samples)
-
-
-# Archives whose MD5 sums mmpretrain compares with the published ones before it reads them.
-VERIFIED = dict(CIFAR100='CIFAR-100')
 
 
 def whole(dataset: Any) -> Sequence[Mapping[str, Any]]:
@@ -114,7 +109,10 @@ def fingerprint(samples: Iterable[Mapping[str, Any]]) -> str | None:
     """
     parts = []
     for sample in samples:
-        image = sample['img'] if 'img' in sample else read_image(sample['img_path'])
+        image = sample.get('img')
+        if image is None:
+            with Image.open(sample['img_path']) as file:
+                image = np.array(file.convert('RGB'))
         if image.shape[:2] != (SIDE, SIDE) or 'gt_label' not in sample:
             return None
         parts.append(hashlib.sha256(np.ascontiguousarray(image).tobytes() + b'%d' % sample['gt_label']).digest())
@@ -135,8 +133,3 @@ def signature(samples: Sequence[Mapping[str, Any]]) -> str:
 def common_folder(paths: Collection[str]) -> str:
     """The deepest folder that all files are below: that of the first and of the last of them in order."""
     return os.path.commonpath((min(paths), max(paths))) if paths else ''
-
-
-def read_image(path: str) -> np.ndarray:
-    with Image.open(path) as file:
-        return np.array(file.convert('RGB'))

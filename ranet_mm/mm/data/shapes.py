@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -146,15 +146,11 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
 def write_coco(folder: Path, split: str, found: Sequence[Sample]) -> None:
     """`<split>2017/*.jpg` and `annotations/instances_<split>2017.json`."""
     size = found[0].image.shape[0]
-    before = accumulate((len(s.instances) for s in found), initial=1)
+    instances = [(image, instance) for image, sample in enumerate(found) for instance in sample.instances]
     listing = dict(
         categories=[dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)],
         images=[dict(id=i, file_name=f'{s.stem}.jpg', height=size, width=size) for i, s in enumerate(found)],
-        annotations=[
-            _coco_annotation(number, image, instance)
-            for image, (first, sample) in enumerate(zip(before, found, strict=False))
-            for number, instance in enumerate(sample.instances, first)
-        ],
+        annotations=[_coco_annotation(number, *place) for number, place in enumerate(instances, 1)],
     )
     for sample in found:
         _save(folder / f'{split}2017' / f'{sample.stem}.jpg', sample.image)
@@ -191,23 +187,24 @@ def write_voc(folder: Path, split: str, found: Sequence[Sample]) -> None:
 
 def _voc_xml(sample: Sample) -> str:
     root = ElementTree.Element('annotation')
-    ElementTree.SubElement(root, 'filename').text = f'{sample.stem}.jpg'
     height, width, depth = sample.image.shape
-    _add_fields(root, 'size', dict(width=width, height=height, depth=depth))
+    _add(root, filename=f'{sample.stem}.jpg', size=dict(width=width, height=height, depth=depth))
     for instance in sample.instances:
         left, top, right, bottom = instance.box
-        entry = _add_fields(root, 'object', dict(name=CLASSES[instance.label], difficult=0, truncated=0))
-        # Corners count from 1, and the second one is inside.
-        _add_fields(entry, 'bndbox', dict(xmin=left + 1, ymin=top + 1, xmax=right, ymax=bottom))
+        box = dict(xmin=left + 1, ymin=top + 1, xmax=right, ymax=bottom)  # from 1 on, the second corner inside
+        _add(root, object=dict(name=CLASSES[instance.label], difficult=0, truncated=0, bndbox=box))
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding='unicode') + '\n'
 
 
-def _add_fields(parent: ElementTree.Element, name: str, fields: dict[str, Any]) -> ElementTree.Element:
-    entry = ElementTree.SubElement(parent, name)
-    for key, value in fields.items():
-        ElementTree.SubElement(entry, key).text = str(value)
-    return entry
+def _add(parent: ElementTree.Element, **fields: Any) -> None:
+    """Add an element for each field; a dict is an element of elements."""
+    for name, value in fields.items():
+        entry = ElementTree.SubElement(parent, name)
+        if isinstance(value, dict):
+            _add(entry, **value)
+        else:
+            entry.text = str(value)
 
 
 LAYOUTS: dict[str, Callable[[Path, str, Sequence[Sample]], None]] = dict(

@@ -11,14 +11,17 @@ from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
 from mmengine.runner import Runner
 
 from ...machine import age
+from .console import images_per_second
 from .costs import Costs, loaders, measured
-from .schedule import counted_epochs, set_epochs
-from .wording import images_per_second
+from .hooks import ProgressiveResizeHook, hook_type
 
 MEASURED = 0.02  # of the minutes, for each measurement
 RESERVE = 0.08  # of what is planned: steps vary, and hooks take a little
 ENDING = 3.0  # seconds from the last metric to the end of the process
 SHARE = 0.05  # of the time, at most, for validation, and as much for checkpoints
+
+WARM_UP = 0.1  # of the run: at most so long is what is counted in iterations
+WHOLE = 'step_size', 'begin', 'end', 'T_max', 'total_iters'  # of a scheduler, in epochs or iterations
 
 
 def planned(cfg: Config, minutes: float, build: Callable[[Config], Runner]) -> Runner:
@@ -47,16 +50,13 @@ def planned(cfg: Config, minutes: float, build: Callable[[Config], Runner]) -> R
     for name in loaders(trial):
         setattr(runner, name, getattr(trial, name))
     if is_main_process():
-        print(line(plan[0]), flush=True)
+        epochs, speed = runner.plan['epochs'], images_per_second(runner.plan['images_per_second'])
+        print(
+            f'In {minutes:g} minutes: {epochs} epoch{"s" * (epochs > 1)} at {speed}, all to end after '
+            f'{runner.plan["seconds"] / 60:.1f} minutes',
+            flush=True,
+        )
     return runner
-
-
-def line(plan: Mapping[str, Any]) -> str:
-    """What is planned, in one line."""
-    return (
-        f'In {plan["minutes"]:g} minutes: {plan["epochs"]} epoch{"s" * (plan["epochs"] > 1)} at '
-        f'{images_per_second(plan["images_per_second"])}, all to end after {plan["seconds"] / 60:.1f} minutes'
-    )
 
 
 def make_plan(cfg: Config, costs: Costs, minutes: float, runner: Runner) -> dict[str, Any]:
@@ -93,3 +93,54 @@ def total(costs: Costs, epochs: int, val_interval: int, save_interval: int) -> f
     validations, saves = -(-epochs // val_interval), -(-epochs // save_interval)
     each = epochs * costs['epoch'] + validations * (costs['val'] + costs['save']) + saves * costs['save']
     return costs['start'] + costs['test'] + each * (1 + RESERVE)
+
+
+def set_epochs(cfg: Config, plan: Mapping[str, Any]) -> None:
+    """Change a config to train for other epochs, with learning rates, image sizes and averages in proportion.
+
+    Args:
+        cfg: A config whose loop counts epochs.
+        plan: `epochs`, the `iterations` of one, and `val_interval` and `save_interval` in epochs.
+
+    Raises:
+        ValueError: The loop counts iterations.
+    """
+    epochs = plan['epochs']
+    factor = epochs / counted_epochs(cfg)
+    cfg.train_cfg.update(max_epochs=epochs, val_interval=plan['val_interval'])
+    if cfg.get('default_hooks', {}).get('checkpoint', {}).get('by_epoch', True):
+        cfg.merge_from_dict({'default_hooks.checkpoint.interval': plan['save_interval']})
+    schedulers = cfg.get('param_scheduler') or []
+    for scheduler in [schedulers] if isinstance(schedulers, Mapping) else schedulers:
+        scale(scheduler, factor, epochs * plan['iterations'])
+    for hook in cfg.get('custom_hooks') or ():
+        if hook.get('begin_epoch'):
+            hook.begin_epoch = max(1, round(hook.begin_epoch * factor))
+        if hook_type(hook) is ProgressiveResizeHook:
+            hook.sizes = [(first * factor, side) for first, side in hook.sizes]
+
+
+def counted_epochs(cfg: Config) -> int:
+    """The epochs of a config, or a ValueError where its loop counts iterations."""
+    if 'max_epochs' not in cfg.train_cfg:
+        raise ValueError('--minutes is not allowed here: the training loop of this config counts no epochs')
+    return cfg.train_cfg.max_epochs
+
+
+def scale(scheduler: dict[str, Any], factor: float, total: int) -> None:
+    """Stretch a scheduler of MMEngine by a factor; `total` is the new number of iterations.
+
+    A warm-up that is counted in iterations keeps its length, as far as it is a tenth of the run; milestones never do.
+    """
+    by_epoch = scheduler.get('by_epoch', True)
+    if 'milestones' in scheduler:
+        scheduler['milestones'] = [max(1, round(place * factor)) for place in scheduler['milestones']]
+    for name, value in scheduler.items():
+        if name not in WHOLE or not value:
+            continue
+        if not by_epoch:
+            scheduler[name] = min(value, max(1, round(WARM_UP * total)))
+        elif scheduler.get('convert_to_iter_based'):
+            scheduler[name] = value * factor
+        else:
+            scheduler[name] = max(1, round(value * factor))

@@ -1,4 +1,4 @@
-"""What may stand on the console: no chatter of libraries, warnings, and what the hooks say."""
+"""What may stand on the console: no chatter of libraries, warnings, and how a run, its speed and scores are told."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Any, TextIO
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
 
+import numpy as np
 from mmengine.logging import MMLogger
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
 
 CHATTER = (
     'Default ``avg_non_ignore``',
@@ -21,14 +25,15 @@ CHATTER = (
     'faster_coco_eval is not installed',
 )
 LOGGED_CHATTER = ('deprecated', 'prefix is not set', 'is not compiled')
+NAMES = {'accuracy/top1': 'accuracy'}
 
 
 def quiet_imports() -> None:
     """Keep warnings that a user can do nothing about off the console."""
     warnings.filterwarnings('ignore', category=UserWarning, message='Fail to import ``MultiScaleDeformable')
     warnings.filterwarnings('ignore', category=UserWarning, message='Setting ..._NUM_THREADS')
-    warnings.filterwarnings('ignore', category=FutureWarning)
-    warnings.filterwarnings('ignore', category=DeprecationWarning)
+    for category in (FutureWarning, DeprecationWarning):
+        warnings.filterwarnings('ignore', category=category)
 
 
 def hush_libraries() -> None:
@@ -67,3 +72,24 @@ class Console(logging.StreamHandler):
     @property
     def stream(self) -> TextIO:
         return sys.stderr
+
+
+def scores(metrics: Mapping[str, float]) -> str:
+    """`accuracy 98.33`, from MMEngine's metrics."""
+    return '  '.join(f'{NAMES.get(k, k)} {v:.2f}' for k, v in metrics.items() if isinstance(v, float | np.floating))
+
+
+def images_per_second(speed: float) -> str:
+    return f'{speed:.0f} images/s' if speed >= 10 else f'{speed:.1f} images/s'
+
+
+def clock(seconds: float) -> str:
+    """`h:mm:ss`, or `m:ss` below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02d}:{rest:02d}' if hours else f'{minutes}:{rest:02d}'
+
+
+def run_name(runner: Runner) -> str:
+    """The config file's name, which MMEngine follows with a time stamp."""
+    return runner.experiment_name.rsplit('_', 2)[0]

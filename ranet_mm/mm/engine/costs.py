@@ -43,7 +43,7 @@ def measured(runner: Runner, least: float) -> Costs:
         runner._train_loop = runner.build_train_loop(runner._train_loop)
         runner._maybe_compile('train_step')
         costs = training(runner, wrapper, least)
-        costs['save'] = seconds(lambda: save(runner.model, wrapper, Path(runner.work_dir, 'trial.pth')))
+        costs['save'] = seconds(lambda: save(runner, wrapper))
         costs['start'] = 1.0  # loops and hooks are set up again
         for name in ('val', 'test'):
             first, costs[name] = evaluation(runner, name, least)
@@ -61,17 +61,15 @@ def loaders(runner: Runner) -> list[str]:
 def unchanged(model: nn.Module) -> Iterator[None]:
     """Put weights, statistics and random generators back; gradients are dropped."""
     weights = {name: value.clone() for name, value in model.state_dict().items()}
-    drawn = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    drawn = random.getstate(), np.random.get_state()
     try:
-        yield
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
     finally:
         model.load_state_dict(weights)
         model.zero_grad(set_to_none=True)
         random.setstate(drawn[0])
         np.random.set_state(drawn[1])
-        torch.set_rng_state(drawn[2])
-        torch.cuda.set_rng_state_all(on_gpus)
 
 
 def training(runner: Runner, wrapper: Any, least: float) -> Costs:
@@ -122,8 +120,9 @@ def evaluation(runner: Runner, name: str, least: float) -> tuple[float, float]:
     return first, (len(loader) - 1) * (one if more < 1 else steps(more) / more)
 
 
-def save(model: nn.Module, wrapper: Any, path: Path) -> None:
-    torch.save(dict(state_dict=model.state_dict(), optimizer=wrapper.state_dict()), path)
+def save(runner: Runner, wrapper: Any) -> None:
+    weights = dict(state_dict=runner.model.state_dict(), optimizer=wrapper.state_dict())
+    torch.save(weights, Path(runner.work_dir, 'trial.pth'))
 
 
 def seconds(work: Callable[[], Any]) -> float:

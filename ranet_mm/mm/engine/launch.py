@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from datetime import timedelta
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -32,12 +31,13 @@ def prepare(cfg: Config) -> None:
         return
     dist_cfg = cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {})
     dist_cfg['backend'] = 'gloo'
-    wrapper = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
-    wrapper['find_unused_parameters'] = cfg.get('find_unused_parameters', False)
     if 'strategy' not in cfg:
-        cfg.setdefault('model_wrapper_cfg', wrapper)
+        unused = cfg.get('find_unused_parameters', False)
+        wrapper = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+        cfg.setdefault('model_wrapper_cfg', dict(wrapper, find_unused_parameters=unused))
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo', **_timeout(dist_cfg))
+        timeout = dist_cfg.get('timeout')
+        torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout) if timeout else None)
 
 
 def leave() -> None:
@@ -50,10 +50,6 @@ def leave() -> None:
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized() and distributed.get_backend() == 'gloo':
         distributed.destroy_process_group()
-
-
-def _timeout(dist_cfg: dict[str, Any]) -> dict[str, Any]:
-    return dict(timeout=timedelta(seconds=dist_cfg['timeout'])) if dist_cfg.get('timeout') else {}
 
 
 def _read_environment(launcher: str) -> None:

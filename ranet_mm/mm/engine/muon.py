@@ -61,10 +61,8 @@ class Muon(torch.optim.Optimizer):
         for name, value in (('momentum', momentum), ('sgd_momentum', sgd_momentum)):
             if not 0 <= value < 1:
                 raise ValueError(f'{name}={value!r} is not allowed: it must be 0 or more and below 1')
-        defaults = dict(
-            lr=lr, momentum=momentum, sgd_ratio=sgd_ratio, sgd_momentum=sgd_momentum, weight_decay=weight_decay
-        )
-        super().__init__(params, defaults)
+        sgd = dict(sgd_ratio=sgd_ratio, sgd_momentum=sgd_momentum)
+        super().__init__(params, dict(lr=lr, momentum=momentum, **sgd, weight_decay=weight_decay))
         if not any(p.dim() == 4 for group in self.param_groups for p in group['params']):
             raise ValueError(
                 'params is not allowed: no parameter has the 4 dimensions of a kernel; FSDPStrategy flattens them'
@@ -76,17 +74,14 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        kernels, steps = [], []
+        kernels = []  # of each group, with their steps
         for group in self.param_groups:
-            parts = [[], []]  # all other parameters, kernels
-            for p in (p for p in group['params'] if p.grad is not None):
-                parts[p.dim() == 4].append(p)
-            others, mine = parts
-            kernels.append((mine, group))
-            steps.append(self._nesterov(mine, group['momentum']))
+            params = [p for p in group['params'] if p.grad is not None]
+            others, mine = [p for p in params if p.dim() != 4], [p for p in params if p.dim() == 4]
+            kernels.append((mine, self._nesterov(mine, group['momentum']), group))
             _move(others, self._nesterov(others, group['sgd_momentum']), group['lr'] * group['sgd_ratio'], group)
-        found = iter(orthogonalized([step for part in steps for step in part]))
-        for mine, group in kernels:
+        found = iter(orthogonalized([step for _, steps, _ in kernels for step in steps]))
+        for mine, _, group in kernels:
             _move(mine, list(islice(found, len(mine))), group['lr'], group)
         return loss
 

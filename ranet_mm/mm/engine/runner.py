@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 
 from ...compiling import compile_units
 from ...registry import RUNNERS
 from .console import Console, silent
-from .hooks import ChannelsLastHook, ProgressHook
+from .hooks import ChannelsLastHook, ProgressHook, hook_type
 from .hooks.channels_last import to_channels_last
-from .hooks.kind import hook_type
+from .hooks.checkpoint_guard import unwrapped
 
 
 @RUNNERS.register_module()
@@ -44,29 +41,28 @@ class Runner(MMEngineRunner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def train(self) -> nn.Module:
-        with self._terminal():
+        try:
             return super().train()
+        finally:
+            self._close_terminal()
 
     def test(self) -> dict[str, float]:
-        with self._terminal():
-            return super().test()
-
-    @contextlib.contextmanager
-    def _terminal(self) -> Iterator[None]:
-        """Leave the terminal as it was, whatever happens."""
         try:
-            yield
+            return super().test()
         finally:
-            for hook in self.hooks:
-                if isinstance(hook, ProgressHook):
-                    hook.close()
+            self._close_terminal()
+
+    def _close_terminal(self) -> None:
+        """Leave the terminal as it was, whatever has happened."""
+        for hook in self.hooks:
+            if isinstance(hook, ProgressHook):
+                hook.close()
 
     def _maybe_compile(self, target: str) -> None:
         """MMEngine compiles whole steps, with the data and the optimizer in them; here it is the network's units."""
         options = self.cfg.get('compile')
         if options and target == 'train_step':
-            model = self.model.module if is_model_wrapper(self.model) else self.model
-            compile_units(model, self.train_dataloader.batch_size, {} if options is True else options)
+            compile_units(unwrapped(self.model), self.train_dataloader.batch_size, {} if options is True else options)
 
     def build_evaluator(self, evaluator: Any) -> Evaluator:
         built = super().build_evaluator(evaluator)

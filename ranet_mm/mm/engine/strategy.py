@@ -12,12 +12,11 @@ from ...registry import STRATEGIES
 
 # One file of the whole model, as from any other run. Offloading would leave tensors that are on the CPU already in
 # storage that FSDP frees before they are saved: the process crashes.
+ON_HOST = dict(rank0_only=True, offload_to_cpu=torch.cuda.is_available())
 WHOLE = dict(
     state_dict_type='FULL_STATE_DICT',
-    state_dict_config=dict(type='FullStateDictConfig', rank0_only=True, offload_to_cpu=torch.cuda.is_available()),
-    optim_state_dict_config=dict(
-        type='FullOptimStateDictConfig', rank0_only=True, offload_to_cpu=torch.cuda.is_available()
-    ),
+    state_dict_config=dict(type='FullStateDictConfig', **ON_HOST),
+    optim_state_dict_config=dict(type='FullOptimStateDictConfig', **ON_HOST),
 )
 
 
@@ -42,7 +41,5 @@ class FSDPStrategy(MMEngineFSDPStrategy):
         super().__init__(model_wrapper=wrapper, state_dict_cfg=state_dict_cfg, **kwargs)
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
-        optimizer = self.optim_wrapper.optimizer
-        self.optim_wrapper.load_state_dict(
-            FullyShardedDataParallel.optim_state_dict_to_load(self.model, optimizer, state_dict)
-        )
+        load = FullyShardedDataParallel.optim_state_dict_to_load
+        self.optim_wrapper.load_state_dict(load(self.model, self.optim_wrapper.optimizer, state_dict))

@@ -8,9 +8,8 @@ whether the run was resumed.
 """
 
 from ..switches import on_device
-from .batch import at_once
+from .batch import EpochSampler, at_once
 from .dataset import DeviceDataset
 from .preprocessor import DevicePreprocessor
-from .sampler import EpochSampler
 
 __all__ = ['DeviceDataset', 'DevicePreprocessor', 'EpochSampler', 'at_once', 'on_device']

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
+from mmengine.dataset import DefaultSampler
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from ....registry import FUNCTIONS
-from .sampler import Key
+from ....registry import DATA_SAMPLERS, FUNCTIONS
 from .transforms import Transform
+
+
+class Key(NamedTuple):
+    """What the augmentation of a sample depends on; `inputs` is its index."""
+
+    inputs: int
+    seed: int
+    epoch: int
+
+
+@DATA_SAMPLERS.register_module()
+class EpochSampler(DefaultSampler):
+    """MMEngine's `DefaultSampler`, which tells the seed and the epoch with each index."""
+
+    def __iter__(self) -> Iterator[Key]:
+        seed, epoch = self.seed, self.epoch
+        return (Key(index, seed, epoch) for index in super().__iter__())
 
 
 class Store:
@@ -47,12 +64,8 @@ class Store:
         return self.copies[device]
 
 
-def first(stores: list[Store], **_: Any) -> Store:
-    """One for all items of a batch."""
-    return stores[0]
-
-
-default_collate_fn_map[Store] = first  # so PyTorch has `default_collate` learn a type
+# So PyTorch has `default_collate` learn a type: one store for all items of a batch.
+default_collate_fn_map[Store] = lambda stores, **_: stores[0]
 
 
 class Places(Sequence):
@@ -66,8 +79,7 @@ class Places(Sequence):
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         key = self.keys[number]
-        found = dict(inputs=key.index, seed=key.seed, epoch=key.epoch) if isinstance(key, Key) else dict(inputs=key)
-        return dict(found, store=self.store)
+        return dict(key._asdict() if isinstance(key, Key) else dict(inputs=key), store=self.store)
 
 
 @FUNCTIONS.register_module()
@@ -75,6 +87,5 @@ def at_once(places: Places) -> dict[str, Any]:
     """A `collate_fn` for `DeviceDataset`: the batch that `default_collate` makes of single items."""
     if not isinstance(places, Places):
         raise ValueError("collate_fn='ranet_mm.at_once' is not allowed: it is for type='ranet_mm.DeviceDataset'")
-    columns = torch.tensor(places.keys)
-    names = ('inputs', 'seed', 'epoch') if columns.ndim == 2 else ('inputs',)
-    return dict(zip(names, columns.view(len(places), -1).unbind(1), strict=True), store=places.store)
+    columns = torch.tensor(places.keys).view(len(places), -1).unbind(1)
+    return dict(zip(Key._fields, columns, strict=False), store=places.store)  # indices come without the others, or all

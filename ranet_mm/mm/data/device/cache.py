@@ -7,7 +7,7 @@ import os
 import pickle
 import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +27,19 @@ def decoded(count: int, picture: Callable[[int], Tensor], workers: int) -> Tenso
         picture: Decodes one of them.
         workers: Processes that share them out; few are decoded in this one.
     """
-    blocks = [range(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
     loader = torch.utils.data.DataLoader(
-        _Blocks(blocks, picture),
-        batch_size=None,
+        range(count),
+        BLOCK,
+        collate_fn=lambda block: torch.stack([picture(index) for index in block]),
         num_workers=workers if count > FEW and sys.platform == 'linux' else 0,  # `picture` goes there by a fork alone
         generator=torch.Generator(),  # nothing is drawn; without one the process's own would move on
     )
     images = None
-    for block, part in zip(blocks, loader, strict=True):
+    for start, part in zip(range(0, count, BLOCK), loader, strict=True):
         if images is None:
             images = torch.empty((count, *part.shape[1:]), dtype=torch.uint8)
-        images[block.start : block.stop] = part
+        images[start : start + BLOCK] = part
     return images
-
-
-class _Blocks(torch.utils.data.Dataset):
-    """Blocks of decoded images."""
-
-    def __init__(self, blocks: Sequence[range], picture: Callable[[int], Tensor]) -> None:
-        self.blocks, self.picture = blocks, picture
-
-    def __len__(self) -> int:
-        return len(self.blocks)
-
-    def __getitem__(self, number: int) -> Tensor:
-        return torch.stack([self.picture(index) for index in self.blocks[number]])
 
 
 def cached(folder: Path, identity: str, decode: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -82,7 +69,7 @@ def write(path: Path, identity: str, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f'{path.name}.{os.getpid()}')
     try:
-        torch.save(dict(content, identity=identity, crc32=checksum(content['images'])), draft)
+        torch.save(dict(content, identity=identity, crc32=zlib.crc32(content['images'].numpy())), draft)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -97,14 +84,9 @@ def read(path: Path, identity: str) -> dict[str, Any]:
     fault = f'cache file {str(path)!r} is not allowed: it is damaged or of other data; remove it, and it is made anew'
     try:
         content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-        found = content['identity'], content['crc32']
-        expected = identity, checksum(content['images'])
+        right = (content['identity'], content['crc32']) == (identity, zlib.crc32(content['images'].numpy()))
     except (OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise ValueError(fault) from error
-    if found != expected:
+    if not right:
         raise ValueError(fault)
     return content
-
-
-def checksum(images: Tensor) -> int:
-    return zlib.crc32(images.numpy())

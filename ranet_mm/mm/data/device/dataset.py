@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
@@ -21,11 +21,9 @@ from torch.utils.data import Dataset
 from ....machine import cores
 from ....registry import DATASETS
 from ..identity import common_folder, fingerprint, signature, unwrapped, whole
-from .batch import Places, Store
+from .batch import Key, Places, Store
 from .cache import cached, decoded
-from .pipeline import loader, split, take_pipeline
-from .sampler import Key
-from .table import build
+from .pipeline import build, loader, split, take_pipeline
 
 ORIGIN = 'sample_idx', 'img_path'
 
@@ -105,7 +103,9 @@ class DeviceDataset(Dataset):
         own = [rows.get(sample.get('img_path')) for sample in chosen]
         if None in rows or None in own:
             return None
-        folder = Path(self.cache).expanduser() if isinstance(self.cache, str) else beside(rows)
+        root = Path(common_folder(rows))
+        hidden = root.parent / f'.{root.name}.decoded'  # beside the images' folder, which other programs read as it is
+        folder = Path(self.cache).expanduser() if isinstance(self.cache, str) else hidden
         identity = json.dumps(dict(files=signature(samples), loading=self.loading_cfg), sort_keys=True)
         found = cached(folder, identity, lambda: self._described(samples))
         self.fingerprint = found['fingerprint']
@@ -152,12 +152,6 @@ def label(index: int, sample: Mapping[str, Any]) -> int:
     if not isinstance(value, Integral):
         raise ValueError(f'gt_label={value!r} of sample {index} is not allowed: it must be one whole number')
     return int(value)
-
-
-def beside(paths: Collection[str]) -> Path:
-    """The folder of a cache: a hidden one beside the images' own, which other programs read as it is."""
-    root = Path(common_folder(paths))
-    return root.parent / f'.{root.name}.decoded'
 
 
 def in_one_process(cfg: dict) -> dict:

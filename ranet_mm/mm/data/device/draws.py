@@ -46,8 +46,8 @@ class Draws:
         return out
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """(B,) float32, from `low` to below `high`."""
-        return low + (high - low) * unit(self.bits())
+        """(B,) float32, from `low` to below `high` in steps of 2**-24 of the way."""
+        return low + (high - low) * (shift(self.bits(), 40).float() * 2.0**-24)
 
     def integers(self, high: int | Tensor) -> Tensor:
         """(B,) int64, from 0 to below `high`, which may be another for each sample and at most 2**32."""
@@ -69,8 +69,3 @@ class Draws:
         places = torch.arange(-(-count // 4), device=self.state.device)
         bits = mix(self.bits()[:, None] + GAMMA * places).view(torch.int16)[:, :count]
         return (bits.float() * 2.0**-16 + (0.5 + 2.0**-17)).view(-1, *shape)
-
-
-def unit(bits: Tensor) -> Tensor:
-    """Random bits as float32 from 0 to below 1, in steps of 2**-24."""
-    return shift(bits, 40).float() * 2.0**-24

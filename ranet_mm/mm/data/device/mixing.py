@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .draws import Draws
-from .table import build
+from .pipeline import build
 from .transforms import box_mask
 
 QUANTILES = 2**16

@@ -14,11 +14,9 @@ from torch.nn import functional as F
 
 from ....registry import MODELS
 from ..labels import Labels
-from .batch import Store
+from .batch import Key, Store
 from .draws import Draws
 from .mixing import Mixing
-
-KEY = 'seed', 'epoch'
 
 
 @MODELS.register_module()
@@ -41,11 +39,7 @@ class DevicePreprocessor(ClsDataPreprocessor):
     """
 
     def __init__(
-        self,
-        *,
-        batch_augments: Mapping[str, Any] | None = None,
-        size: int | None = None,
-        **kwargs: Any,
+        self, *, batch_augments: Mapping[str, Any] | None = None, size: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(batch_augments=deepcopy(batch_augments), **kwargs)
         if self.to_onehot and not self.num_classes:
@@ -63,7 +57,8 @@ class DevicePreprocessor(ClsDataPreprocessor):
                 raise ValueError("size is not allowed without a train_dataloader of type='ranet_mm.DeviceDataset'")
             return super().forward(data, training)
         store = data['store'] if isinstance(data['store'], Store) else data['store'][0]  # one of each item
-        index, key = self._tensor(data['inputs']), [self._tensor(data[name]) for name in KEY if name in data]
+        numbers = [torch.as_tensor(data[name]) for name in Key._fields if name in data]
+        index, *key = [column.to(self.device, non_blocking=True) for column in numbers]
         if not key and (store.transforms or (training and self.mixing)):
             raise ValueError("the sampler of random pictures is not allowed: its type must be 'ranet_mm.EpochSampler'")
         draws, there = Draws(*key, index) if key else None, store.on(self.device)
@@ -107,9 +102,6 @@ class DevicePreprocessor(ClsDataPreprocessor):
     def _scores(self, labels: Tensor) -> Tensor:
         classes = torch.arange(self.num_classes, device=labels.device)
         return (labels[:, None] == classes).float()  # `one_hot` would ask the device whether the labels are in range
-
-    def _tensor(self, numbers: Tensor | Sequence[int]) -> Tensor:
-        return torch.as_tensor(numbers).to(self.device, non_blocking=True)
 
 
 def resized(images: Tensor, side: int) -> Tensor:

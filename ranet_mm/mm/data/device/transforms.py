@@ -172,14 +172,10 @@ class RandomErasing(Transform):
 
 def box_mask(shape: torch.Size, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
     """(B, 1, H, W) bool, true inside each sample's rectangle."""
-    rows = inside(shape[-2], top, height)
-    return rows[:, None, :, None] & inside(shape[-1], left, width)[:, None, None, :]
-
-
-def inside(size: int, start: Tensor, length: Tensor) -> Tensor:
-    """(B, size) bool, true from `start` to below `start + length`."""
-    place = torch.arange(size, device=start.device)
-    return (place >= start[:, None]) & (place < (start + length)[:, None])
+    rows, columns = (torch.arange(size, device=top.device) for size in shape[-2:])
+    inside_rows = (rows >= top[:, None]) & (rows < (top + height)[:, None])
+    inside_columns = (columns >= left[:, None]) & (columns < (left + width)[:, None])
+    return inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
 
 
 def filling(images: Tensor, color: Color) -> Tensor:

@@ -2,13 +2,12 @@
 
 Every change gives the bytes that Pillow gives, which torchvision's `TrivialAugmentWide` uses: same order of
 operations, same rounding. Changes of one kind share their passes over the batch, whatever each image's own change is:
-geometry is one gather, a change of grey values one table look-up, colour and sharpness one blend.
+geometry is one gather, a change of grey values one table look-up, brightness, contrast, colour and sharpness one blend.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,6 +17,11 @@ from torch import Tensor
 from .draws import Draws
 from .transforms import Transform
 
+MOVES = ('ShearX', 'ShearY', 'TranslateX', 'TranslateY', 'Rotate')
+BLENDS = ('Brightness', 'Contrast', 'Color', 'Sharpness')
+CHANGES = (*MOVES, *BLENDS, 'Posterize', 'Solarize', 'AutoContrast', 'Equalize', 'Identity')
+NUMBER = {name: number for number, name in enumerate(CHANGES)}
+SIGNED = NUMBER['Posterize']  # those before it may go either way
 BINS = 31
 FIXED = 2**16  # Pillow's affine transform counts in these parts of a pixel
 
@@ -39,9 +43,9 @@ class TrivialAugmentWide(Transform):
         return dict(change=change, strength=torch.where(change < SIGNED, sign * strength, strength))
 
     def apply(self, images: Tensor, change: Tensor, strength: Tensor) -> Tensor:
-        images = moved(images, change, strength)
-        images = looked_up(images, change, strength)
-        return blended(images, change, strength)
+        for kind in (moved, looked_up, blended):
+            images = kind(images, change, strength)
+        return images
 
 
 @cache
@@ -56,50 +60,15 @@ def strengths(device: torch.device) -> Tensor:
     return torch.stack([rows.get(name, wide) for name in CHANGES]).double().to(device)
 
 
-def shear_x(s: Tensor, width: int, height: int) -> list[Tensor]:
-    return affine(s, b=s)
-
-
-def shear_y(s: Tensor, width: int, height: int) -> list[Tensor]:
-    return affine(s, d=s)
-
-
-def translate_x(s: Tensor, width: int, height: int) -> list[Tensor]:
-    return affine(s, c=-s)
-
-
-def translate_y(s: Tensor, width: int, height: int) -> list[Tensor]:
-    return affine(s, f=-s)
-
-
-def rotate(s: Tensor, width: int, height: int) -> list[Tensor]:
-    angle = -s * (math.pi / 180)
-    cos, sin = ((f(angle) * 1e15).round() / 1e15 for f in (torch.cos, torch.sin))
-    x, y = width / 2, height / 2
-    return affine(s, a=cos, b=sin, c=x - cos * x - sin * y, d=-sin, e=cos, f=y + sin * x - cos * y)
-
-
-def affine(like: Tensor, **entries: Tensor) -> list[Tensor]:
-    """The matrix [[a, b, c], [d, e, f]] that takes a place in the result to its place in the image."""
-    one, zero = torch.ones_like(like), torch.zeros_like(like)
-    return [entries.get(name, one if name in 'ae' else zero) for name in 'abcdef']
-
-
-MOVES: dict[str, Callable[[Tensor, int, int], list[Tensor]]] = dict(
-    ShearX=shear_x, ShearY=shear_y, TranslateX=translate_x, TranslateY=translate_y, Rotate=rotate
-)
-
-
 def moved(images: Tensor, change: Tensor, strength: Tensor) -> Tensor:
-    """Nearest pixel of the image at the place the matrix says, black outside it."""
+    """Nearest pixel of the image at the place that a matrix takes each place of the result to, black outside it."""
     height, width = images.shape[-2:]
-    matrix = torch.stack(affine(strength), 1)
-    for name, move in MOVES.items():
-        chosen = (change == NUMBER[name])[:, None]
-        matrix = torch.where(chosen, torch.stack(move(strength, width, height), 1), matrix)
-    a, b, c, d, e, f = matrix.unbind(1)
-    column = places(a, b, c, width, height)
-    row = places(d, e, f, width, height)
+    shear_x, shear_y, shift_x, shift_y, turn = (strength * (change == NUMBER[name]) for name in MOVES)
+    angle = -turn * (math.pi / 180)
+    cos, sin = ((f(angle) * 1e15).round() / 1e15 for f in (torch.cos, torch.sin))
+    x, y = width / 2, height / 2  # the middle, which stays where it is when an image is turned
+    column = places(cos, sin + shear_x, x - cos * x - sin * y - shift_x, width, height)
+    row = places(shear_y - sin, cos, y + sin * x - cos * y - shift_y, width, height)
     there = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
     pixels = images.flatten(2).gather(2, index.flatten(1)[:, None].expand(-1, images.shape[1], -1))
@@ -114,30 +83,8 @@ def places(x: Tensor, y: Tensor, start: Tensor, width: int, height: int) -> Tens
     return (start + y * rows + x * columns) >> 16
 
 
-def brightness(levels: Tensor, strength: Tensor, images: Tensor) -> Tensor:
-    return blend(torch.zeros_like(levels), levels, strength)
-
-
-def contrast(levels: Tensor, strength: Tensor, images: Tensor) -> Tensor:
-    mean = (grey(images).double().mean((2, 3), keepdim=True)[..., 0] + 0.5).floor()
-    return blend(mean.float(), levels, strength)
-
-
-def posterize(levels: Tensor, strength: Tensor, images: Tensor) -> Tensor:
-    return levels.int() & -(2 ** (8 - strength)).int()
-
-
-def solarize(levels: Tensor, strength: Tensor, images: Tensor) -> Tensor:
-    return torch.where(levels < strength, levels, 255 - levels)
-
-
-def auto_contrast(levels: Tensor, strength: Tensor, images: Tensor) -> Tensor:
-    low, high = (f(dim=(2, 3)).double()[..., None] for f in (images.amin, images.amax))
-    scale = 255.0 / (high - low)
-    return torch.where(high > low, (levels * scale - low * scale).clamp(0, 255).trunc(), levels)
-
-
-def equalize(levels: Tensor, strength: Tensor, images: Tensor) -> Tensor:
+def equalized(levels: Tensor, images: Tensor) -> Tensor:
+    """Each level's share of the pixels up to it, which makes all levels as frequent."""
     pixels = images.flatten(2).long()
     counts = torch.zeros(*pixels.shape[:2], 256, dtype=torch.int64, device=pixels.device)
     counts = counts.scatter_add(2, pixels, torch.ones_like(pixels))
@@ -147,33 +94,34 @@ def equalize(levels: Tensor, strength: Tensor, images: Tensor) -> Tensor:
     return torch.where(step > 0, (step // 2 + below) // step.clamp(min=1), levels).clamp(max=255)
 
 
-TABLES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = dict(
-    Brightness=brightness, Contrast=contrast, Posterize=posterize, Solarize=solarize, AutoContrast=auto_contrast,
-    Equalize=equalize,
-)  # fmt: skip
-
-
 def looked_up(images: Tensor, change: Tensor, strength: Tensor) -> Tensor:
     """Each grey value of a channel replaced by another."""
     levels = torch.arange(256, device=images.device).float().expand(*images.shape[:2], 256)
+    strength = strength.view(-1, 1, 1)
+    low, high = (f(dim=(2, 3)).double()[..., None] for f in (images.amin, images.amax))
+    scale = 255.0 / (high - low)
+    tables = dict(
+        Posterize=levels.int() & -(2 ** (8 - strength)).int(),
+        Solarize=torch.where(levels < strength, levels, 255 - levels),
+        AutoContrast=torch.where(high > low, (levels * scale - low * scale).clamp(0, 255).trunc(), levels),
+        Equalize=equalized(levels, images),
+    )
     table = levels.to(torch.uint8)
-    for name, make in TABLES.items():
-        chosen = (change == NUMBER[name]).view(-1, 1, 1)
-        table = torch.where(chosen, make(levels, strength.view(-1, 1, 1), images).to(torch.uint8), table)
+    for name, made in tables.items():
+        table = torch.where((change == NUMBER[name]).view(-1, 1, 1), made.to(torch.uint8), table)
     return table.gather(2, images.flatten(2).long()).view_as(images)
 
 
 def blended(images: Tensor, change: Tensor, strength: Tensor) -> Tensor:
-    """More or less colour than grey, or sharpness than a smoothed image."""
-    change = change.view(-1, 1, 1, 1)
-    plain = torch.where(change == NUMBER['Color'], grey(images), smooth(images)).float()
-    chosen = (change == NUMBER['Color']) | (change == NUMBER['Sharpness'])
-    return torch.where(chosen, blend(plain, images.float(), strength.view(-1, 1, 1, 1)), images).to(torch.uint8)
-
-
-def blend(plain: Tensor, image: Tensor, strength: Tensor) -> Tensor:
-    """The way from a plain image to the image, gone (1 + strength) far; whole numbers."""
-    return (plain + (1 + strength).float() * (image - plain)).clamp(0, 255).trunc()
+    """The way to the image from a plain one (black, its mean, grey or smooth), gone (1 + strength) far."""
+    change, factor = change.view(-1, 1, 1, 1), (1 + strength).float().view(-1, 1, 1, 1)
+    luma, image = grey(images), images.float()
+    mean = (luma.double().mean((1, 2, 3), keepdim=True) + 0.5).int()
+    plain = torch.where(change == NUMBER['Color'], luma, smooth(images))
+    plain = torch.where(change == NUMBER['Contrast'], mean, plain)
+    plain = plain.float() * (change != NUMBER['Brightness'])
+    chosen = (change >= NUMBER['Brightness']) & (change < SIGNED)
+    return torch.where(chosen, (plain + factor * (image - plain)).clamp(0, 255), image).to(torch.uint8)
 
 
 def grey(images: Tensor) -> Tensor:
@@ -190,10 +138,3 @@ def smooth(images: Tensor) -> Tensor:
     out = x.clone()
     out[..., 1:-1, 1:-1] = (2 * total + 13) // 26
     return out
-
-
-# Those before SIGNED may go either way.
-CHANGES = (*MOVES, 'Brightness', 'Contrast', 'Color', 'Sharpness', 'Posterize', 'Solarize', 'AutoContrast', 'Equalize',
-           'Identity')  # fmt: skip
-NUMBER = {name: number for number, name in enumerate(CHANGES)}
-SIGNED = NUMBER['Posterize']

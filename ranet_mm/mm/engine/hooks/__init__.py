@@ -1,5 +1,13 @@
 """What `ranet_mm.registry.HOOKS` offers, one file each."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from ....registry import HOOKS
 from .channels_last import ChannelsLastHook
 from .checkpoint_guard import CheckpointGuardHook
 from .data_guard import DataGuardHook
@@ -11,13 +19,12 @@ from .record import RecordHook
 from .runtime_info import RuntimeInfoHook
 
 __all__ = [
-    'ChannelsLastHook',
-    'CheckpointGuardHook',
-    'DataGuardHook',
-    'FinalTestHook',
-    'InterruptHook',
-    'ProgressHook',
-    'ProgressiveResizeHook',
-    'RecordHook',
-    'RuntimeInfoHook',
-]
+    'ChannelsLastHook', 'CheckpointGuardHook', 'DataGuardHook', 'FinalTestHook', 'InterruptHook', 'ProgressHook',
+    'ProgressiveResizeHook', 'RecordHook', 'RuntimeInfoHook',
+]  # fmt: skip
+
+
+def hook_type(entry: Mapping[str, Any] | Hook) -> type:
+    """The class of an entry of `custom_hooks`: a hook, or a config with its name or itself."""
+    kind = type(entry) if isinstance(entry, Hook) else entry['type']
+    return HOOKS.get(kind) if isinstance(kind, str) else kind

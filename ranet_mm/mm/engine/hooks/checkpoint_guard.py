@@ -35,9 +35,13 @@ class CheckpointGuardHook(Hook):
         checkpoint['state_dict'] = keys.like(ours, checkpoint.get('state_dict', checkpoint))
         theirs = with_network(checkpoint)['state_dict']
         training = isinstance(runner._train_loop, BaseLoop)  # built by then; a test leaves the config's as it is
-        fine_tuning = training and not runner._resume
-        if fine_tuning:
-            self._drop_misfits(runner, ours, theirs)
+        if training and not runner._resume:
+            others = [k for k in theirs if not k.startswith(BACKBONE) and k in ours]
+            for key in [k for k in others if theirs[k].shape != ours[k].shape]:
+                runner.logger.warning(
+                    f'{key} is trained anew: the checkpoint has {tuple(theirs.pop(key).shape)}, '
+                    f'the model {tuple(ours[key].shape)}'
+                )
             found = misfits(of_backbone(ours), of_backbone(theirs), adapted=[BACKBONE + FIRST_CONV])
         else:
             found = misfits(ours, theirs) or contradictions(network(runner.cfg), network_of(checkpoint))
@@ -45,15 +49,6 @@ class CheckpointGuardHook(Hook):
             raise ValueError(
                 f'checkpoint does not fit the model: {found}. '
                 f'The model is {describe(runner.cfg)}, the checkpoint is {architecture(checkpoint)}'
-            )
-
-    @staticmethod
-    def _drop_misfits(runner: Runner, ours: Mapping[str, Tensor], theirs: dict[str, Tensor]) -> None:
-        others = [k for k in theirs if not k.startswith(BACKBONE) and k in ours]
-        for key in [k for k in others if theirs[k].shape != ours[k].shape]:
-            runner.logger.warning(
-                f'{key} is trained anew: the checkpoint has {tuple(theirs.pop(key).shape)}, '
-                f'the model {tuple(ours[key].shape)}'
             )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -25,12 +25,8 @@ class ClaimHook(Hook):
         self.cfg, self.clean, self.claimed = cfg, clean, False
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        if not self.claimed:
+        if is_main_process() and not self.claimed:
             self.claimed = True
-            self._claim(runner)
-
-    @master_only
-    def _claim(self, runner: Runner) -> None:
-        workdir.claim(self.cfg, Path(runner.work_dir), self.clean, runner._resume)
-        if hasattr(runner, 'write_config'):
-            runner.write_config()
+            workdir.claim(self.cfg, Path(runner.work_dir), self.clean, runner._resume)
+            if hasattr(runner, 'write_config'):
+                runner.write_config()

@@ -69,7 +69,6 @@ class InterruptHook(Hook):
             self._stop(f'interrupted in {dict(val="validation", test="the test")[mode]}')
 
     def after_train(self, runner: Runner) -> None:
-        self._restore()
         self._leave()
         folder = Path(runner.work_dir)
         latest = folder / LATEST
@@ -77,13 +76,13 @@ class InterruptHook(Hook):
             (folder / INTERRUPTED).unlink(missing_ok=True)
 
     def _stop(self, what: str) -> None:
-        self._restore()
         self._leave()
         launch.leave()
         raise KeyboardInterrupt(f'{what}; --resume goes on from the latest checkpoint')
 
     def _leave(self) -> None:
-        """End the hook's own group, as `launch.leave` ends the run's."""
+        """Hand signals back, and end the hook's own group, as `launch.leave` ends the run's."""
+        self._restore()
         if self.group is not None:
             torch.distributed.destroy_process_group(self.group)
             self.group = None

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ....registry import HOOKS
+from ..console import clock, images_per_second, run_name, scores
 from ..loops import by_epoch, stretch
-from ..wording import clock, images_per_second, run_name, scores
 from ..workdir import shown
 
 
@@ -24,13 +24,8 @@ class Bar:
     """A live line on a terminal."""
 
     def __init__(self, console: Console) -> None:
-        columns = (
-            TextColumn('{task.description}'),
-            BarColumn(12),
-            MofNCompleteColumn(),
-            TextColumn('{task.fields[status]}'),
-        )
-        self.progress = Progress(*columns, console=console)
+        title, status = TextColumn('{task.description}'), TextColumn('{task.fields[status]}')
+        self.progress = Progress(title, BarColumn(12), MofNCompleteColumn(), status, console=console)
         self.task = self.progress.add_task('starting', total=None, status='')
         self.progress.start()
 
@@ -86,17 +81,17 @@ class ProgressHook(Hook):
         console = Console(file=stream)
         self.display = Bar(console) if console.is_interactive else Lines(stream, self.interval)
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    def _after_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None, mode: str = 'train'
     ) -> None:
-        title = f'epoch {runner.epoch + 1}/{runner.max_epochs}' if by_epoch(runner) else 'iteration'
-        self._update(runner, title, runner.iter + 1, runner.max_iters, 'train', data_batch)
-
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        self._update(runner, 'evaluating', batch_idx + 1, len(runner.val_dataloader), 'val', data_batch)
-
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        self._update(runner, 'evaluating', batch_idx + 1, len(runner.test_dataloader), 'test', data_batch)
+        if self.display is None:
+            return
+        title, done, total = 'iteration', runner.iter + 1, runner.max_iters
+        if mode != 'train':
+            title, done, total = 'evaluating', batch_idx + 1, len(getattr(runner, f'{mode}_dataloader'))
+        elif by_epoch(runner):
+            title = f'epoch {runner.epoch + 1}/{runner.max_epochs}'
+        self.display.update(title, done, total, self._status(runner, mode, data_batch))
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         self.scores = scores(metrics or {})
@@ -114,10 +109,6 @@ class ProgressHook(Hook):
         if self.display is not None:
             self.display.close()
             self.display = None
-
-    def _update(self, runner: Runner, title: str, done: int, total: int, mode: str, batch: Any) -> None:
-        if self.display is not None:
-            self.display.update(title, done, total, self._status(runner, mode, batch))
 
     def _status(self, runner: Runner, mode: str, batch: Any) -> str:
         hub = runner.message_hub

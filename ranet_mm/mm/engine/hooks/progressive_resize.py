@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ....registry import HOOKS
+from .checkpoint_guard import unwrapped
 
 
 @HOOKS.register_module()
@@ -67,15 +66,11 @@ class ProgressiveResizeHook(Hook):
 
     def resize(self, runner: Runner, data_batch: Any, side: int) -> None:
         """Have the pictures of a batch, and of those that a preprocessor makes by itself, in this size."""
-        preprocessor = _unwrapped(runner.model).data_preprocessor
+        preprocessor = unwrapped(runner.model).data_preprocessor
         if hasattr(preprocessor, 'size'):
             preprocessor.size = side
         else:
             data_batch['inputs'] = [_resized(image, side) for image in data_batch['inputs']]
-
-
-def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    return model.module if is_model_wrapper(model) else model
 
 
 def _resized(image: Tensor, side: int) -> Tensor:

@@ -15,9 +15,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ....registry import HOOKS
+from ..console import run_name
 from ..loops import by_epoch, stretch
 from ..provenance import commit, described, hardware, peak_memory, typed_command, versions
-from ..wording import run_name
 from ..workdir import RECORD, shown, start
 
 OF_AN_EARLIER_RUN = (
@@ -25,9 +25,7 @@ OF_AN_EARLIER_RUN = (
     'seconds', 'images',
 )  # fmt: skip
 # Of all sittings, before the first one.
-COSTS = dict(
-    seconds=0.0, train_seconds=0.0, cpu_seconds=0.0, images=0, images_per_second=0.0, peak_memory_mib=0
-)  # fmt: skip
+COSTS = dict(seconds=0.0, train_seconds=0.0, cpu_seconds=0.0, images=0, images_per_second=0.0, peak_memory_mib=0)
 
 
 @HOOKS.register_module()
@@ -54,7 +52,7 @@ class RecordHook(Hook):
         if runner._resume:
             self.resumed, self.earlier = old, old.get('earlier', [])
         elif old:
-            self.earlier = lineage(old)
+            self.earlier = [*old.get('earlier', []), {key: old[key] for key in OF_AN_EARLIER_RUN if key in old}]
 
     def before_train(self, runner: Runner) -> None:
         old = self.resumed
@@ -78,7 +76,7 @@ class RecordHook(Hook):
             iteration=runner.iter,
             **{name: old.get(name, nothing) for name, nothing in COSTS.items()},
             curve=old.get('curve', []),
-            settings=settings(runner),
+            settings={**runner.cfg.to_dict(), 'load_from': start(runner.cfg)},
         )
         if plan := getattr(runner, 'plan', old.get('plan')):
             self.record['plan'] = plan
@@ -88,9 +86,7 @@ class RecordHook(Hook):
         if runner.val_loop is not None:
             self._describe_data(runner, 'val', old)
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, **kwargs: Any) -> None:
         self.images += len(data_batch['inputs']) * get_world_size()
         self.train_seconds += runner.message_hub.get_scalar('train/time').current()
 
@@ -141,37 +137,20 @@ class RecordHook(Hook):
 
     def _write(self, iteration: int) -> None:
         self._update(iteration)
-        write_atomically(self.path, self._text())
+        if is_main_process():
+            draft = self.path.with_name(f'{self.path.name}.tmp')
+            draft.write_text(self._text())
+            draft.replace(self.path)  # a reader, or a crash, never meets half of it
 
     def _text(self) -> str:
         return json.dumps(self.record, indent=1, default=str) + '\n'
 
+    @master_only
     def _describe_data(self, runner: Runner, split: str, old: Mapping) -> None:
-        if not is_main_process():
-            return
-        loader = getattr(runner, f'{split}_dataloader')
-        found = self.record['data'][split] = described(loader.dataset, split)
+        found = self.record['data'][split] = described(getattr(runner, f'{split}_dataloader').dataset, split)
         before = old.get('data', {}).get(split, found)
         if {**before, 'name': found['name']} != found:  # records of earlier versions have no name
             runner.logger.warning(f'{split} data is not that of the run so far: {before} became {found}')
-
-
-def lineage(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a run that starts from another's checkpoint tells of it, and of those before it."""
-    return [*record.get('earlier', []), {key: record[key] for key in OF_AN_EARLIER_RUN if key in record}]
-
-
-@master_only
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file such that a reader, or a crash, never meets half of it."""
-    draft = path.with_name(f'{path.name}.tmp')
-    draft.write_text(text)
-    draft.replace(path)
-
-
-def settings(runner: Runner) -> dict[str, Any]:
-    """The config; a checkpoint that the run goes on from is told from the current folder, where it lies below."""
-    return {**runner.cfg.to_dict(), 'load_from': start(runner.cfg)}
 
 
 def _rounded(value: float) -> float:
