@@ -65,11 +65,7 @@ class Contender:
     option('--json', **FILE, help='write every turn to this file too'),
 )
 def main(args: Namespace) -> None:
-    """Measure, print a table, and write JSON where it is asked for.
-
-    Raises:
-        ValueError: A model or the device is not known.
-    """
+    """Measure, print a table, and write JSON where it is asked for."""
     device = checked_device(args.device)
     contenders = [prepare(name, args, device) for name in args.models]
     measure(contenders, args, device)
@@ -190,26 +186,18 @@ def report(contenders: Sequence[Contender], args: Namespace, device: torch.devic
     asked = [args.dtype, f'batch {args.batch_size}', f'{args.rounds} rounds']
     asked += [*(word for word in ('channels_last', 'compile') if getattr(args, word)), *args.options]
     return dict(
-        mode='train' if args.train else 'forward',
-        settings=', '.join(asked),
-        options=args.options,
-        hardware=hardware,
-        torch=torch.__version__,
-        models=[summary(c, contenders[0]) for c in contenders],
-    )
+        mode='train' if args.train else 'forward', settings=', '.join(asked), options=args.options, hardware=hardware,
+        torch=torch.__version__, models=[summary(c, contenders[0]) for c in contenders],
+    )  # fmt: skip
 
 
 def summary(contender: Contender, first: Contender) -> dict[str, Any]:
     """Median, lowest and highest of speed and of its ratio to the first model's, and every turn."""
     ratios = [a / b for a, b in zip(contender.speeds, first.speeds, strict=True)]
     return dict(
-        name=contender.name,
-        params=contender.params,
-        images_per_second=spread(contender.speeds),
-        ratio=spread(ratios),
-        peak_mib=contender.peak,
-        turns=contender.speeds,
-    )
+        name=contender.name, params=contender.params, images_per_second=spread(contender.speeds),
+        ratio=spread(ratios), peak_mib=contender.peak, turns=contender.speeds,
+    )  # fmt: skip
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -28,11 +28,7 @@ BYTE = 255
     option('--columns', **COUNT, default=8, help='images in a row'),
 )
 def main(args: Namespace) -> None:
-    """Draw the first images of the loader, and say what they are.
-
-    Raises:
-        ValueError: The config has no such data.
-    """
+    """Draw the first images of the loader, and say what they are."""
     cfg = config.load_config(args)
     if not cfg.get(LOADERS[args.split]):
         raise ValueError(f'config file {args.config!r} has no {LOADERS[args.split]}')

@@ -39,10 +39,6 @@ def main(args: Namespace) -> int:
     """Evaluate once, put the figures into the run's record under `shipped`, and write the card beside the weights.
 
     Figures of the same weights on other images stay, below the new ones.
-
-    Raises:
-        ValueError: There are no weights of that name, those given are not its, or a run differs by more than its seed.
-        FileNotFoundError: The folder or a record does not exist.
     """
     from ..mm.data.identity import data_name
 
@@ -74,10 +70,8 @@ def write_card_anew(args: Namespace) -> int:
     """In another process: weights are registered in timm when the package is imported."""
     runs = ['--runs', *map(str, args.runs)] if args.runs else []
     options = ['--batch-size', str(args.batch_size), *runs, *['--debug'] * args.debug]
-    program = f'import sys; from {__name__} import main; sys.exit(main(sys.argv[1:]))'
-    return subprocess.run(
-        [sys.executable, '-c', program, args.name, args.data, str(args.record), *options], check=False
-    ).returncode
+    command = [sys.executable, '-m', 'ranet', 'card', args.name, args.data, str(args.record), *options]
+    return subprocess.run(command, check=False).returncode
 
 
 def earlier(old: dict[str, Any] | None, now: dict[str, Any]) -> list[dict[str, Any]]:

@@ -49,33 +49,30 @@ def count(name: str, size: int | None, num_classes: int | None, options: dict[st
         ValueError: The name is not known.
         FileNotFoundError: There is no such config file.
     """
-    if name.endswith('.py'):
-        return count_config(name, size)
     if name in ARCHS:
         return facts(resolve_arch(name, **options), size, num_classes)
-    return count_timm(name, size, num_classes, options)
+    if name.endswith('.py'):
+        model = built(name)
+        arch = getattr(model.backbone, 'arch', None)
+        native, depth = getattr(arch, 'img_size', 224), getattr(arch, 'depth', None)
+    else:
+        import timm
+
+        if not timm.is_model(name):
+            known = ', '.join(ARCHS)
+            raise ValueError(f'model {name!r} is not known: allowed are {known}, timm models and config files')
+        classes = {} if num_classes is None else dict(num_classes=num_classes)
+        model = timm.create_model(name, **classes, **options)
+        native, depth = model.pretrained_cfg['input_size'][-1], None
+    size = size or native
+    counts = complexity(model.to('meta'), torch.empty(1, 3, size, size, device='meta'))
+    return dict(**counts, depth=depth, img_size=size)
 
 
-def count_config(path: str, size: int | None) -> dict[str, Any]:
+def built(path: str) -> nn.Module:
+    """The model of a config."""
     from mmengine.registry import MODELS, init_default_scope
 
     cfg = config.read_config(path)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    model = MODELS.build(cfg.model)
-    arch = getattr(model.backbone, 'arch', None)
-    return count_on_meta(model, size or getattr(arch, 'img_size', 224), getattr(arch, 'depth', None))
-
-
-def count_timm(name: str, size: int | None, num_classes: int | None, options: dict[str, Any]) -> dict[str, Any]:
-    import timm
-
-    if not timm.is_model(name):
-        raise ValueError(f'model {name!r} is not known: allowed are {", ".join(ARCHS)}, timm models and config files')
-    kwargs = options if num_classes is None else dict(num_classes=num_classes, **options)
-    model = timm.create_model(name, **kwargs)
-    return count_on_meta(model, size or model.pretrained_cfg['input_size'][-1])
-
-
-def count_on_meta(model: nn.Module, size: int, depth: int | None = None) -> dict[str, Any]:
-    counts = complexity(model.to('meta'), torch.empty(1, 3, size, size, device='meta'))
-    return dict(**counts, depth=depth, img_size=size)
+    return MODELS.build(cfg.model)

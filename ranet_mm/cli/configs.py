@@ -12,11 +12,7 @@ from .program import command, table
 
 @command('pattern')
 def main(args: Namespace) -> None:
-    """Print each name with the first line of the file.
-
-    Raises:
-        ValueError: No name fits.
-    """
+    """Print each name with the first line of the file."""
     paths = {name: path for name, path in config.own_configs().items() if fnmatch(name, args.pattern)}
     if not paths:
         raise ValueError(f'no config has a name like {args.pattern!r}: leave it out to list them all')

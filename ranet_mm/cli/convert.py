@@ -65,7 +65,8 @@ def read(args: Namespace) -> tuple[ArchCfg, State]:
 def write(path: Path, state: State, arch: ArchCfg, args: Namespace) -> None:
     """Write weights under the keys that are asked for; from OpenMMLab to OpenMMLab, the run's record goes along."""
     if args.target == 'caffe-npz':
-        write_npz(path, state, arch)
+        blobs = converters.to_caffe(state, arch, bn_dims=4)
+        np.savez(path, **{f'{layer}/{i}': blob for layer, parts in blobs.items() for i, blob in enumerate(parts)})
         return
     record = None
     if args.target == 'openmmlab':
@@ -77,11 +78,6 @@ def write(path: Path, state: State, arch: ArchCfg, args: Namespace) -> None:
         save_file({key: value.contiguous() for key, value in state.items()}, path)
     else:
         torch.save(dict(state_dict=state, record=record) if record else state, path)
-
-
-def write_npz(path: Path, state: State, arch: ArchCfg) -> None:
-    blobs = converters.to_caffe(state, arch, bn_dims=4)
-    np.savez(path, **{f'{layer}/{i}': blob for layer, parts in blobs.items() for i, blob in enumerate(parts)})
 
 
 def check_paths(args: Namespace) -> None:

@@ -24,11 +24,6 @@ NAMES = ('precision', 'recall', 'f1')
     option('--per-class', action='store_true', help='precision, recall and F1 of each class too'),
 )  # fmt: skip
 def main(args: Namespace) -> None:
-    """Print the metrics.
-
-    Raises:
-        ValueError: The predictions cannot be read, or an option is not allowed.
-    """
     if args.metric:
         samples = predictions.read_samples(args.predictions)
         print(json.dumps(openmmlab(samples, args.metric), indent=1, default=_plain))

@@ -61,12 +61,7 @@ FORMATS: dict[str, tuple[Callable[..., None], Callable[[Path], Run]]] = {
     option('--sizes', type=int, nargs='+', help='sides of the images to check with, in pixels'),
 )
 def main(args: Namespace) -> None:
-    """Build, write, check, and say where the file is.
-
-    Raises:
-        FileExistsError: The file exists, and `--overwrite` was not given.
-        RuntimeError: The file does not give the model's logits.
-    """
+    """Build, write, check, and say where the file is."""
     check_ending('out', args.out, list(FORMATS))
     if args.opset < 18:
         raise ArgumentError(None, f'--opset {args.opset} is not allowed: it must be 18 or later')

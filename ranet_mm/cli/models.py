@@ -32,11 +32,6 @@ def row(name: str, tags: Sequence[str]) -> dict[str, Any]:
 
 @command('pattern', '--json', option('--pretrained', action='store_true', help='models with weights alone'))
 def main(args: Namespace) -> None:
-    """Print the table.
-
-    Raises:
-        ValueError: No name fits.
-    """
     tags = {name: [w.partition('.')[2] for w in weights.index() if w.partition('.')[0] == name] for name in ARCHS}
     names = [name for name in ARCHS if fnmatch(name, args.pattern) and (tags[name] or not args.pretrained)]
     if not names:

@@ -80,40 +80,27 @@ class Clock:
 
 def in_turns(runner: Any, steps: int) -> Clock:
     """Have a runner take a bare step after each of its own."""
-    from mmengine.hooks import Hook
-
     clock = Clock()
+    call_hook = clock.timed('of it hooks', runner.call_hook)
+    bare = since = None
 
-    class Turns(Hook):
-        priority = 100  # after all others
-
-        def before_train(self, runner: Any) -> None:
+    def call(fn_name: str, **kwargs: Any) -> None:
+        nonlocal bare, since
+        call_hook(fn_name, **kwargs)
+        if fn_name == 'before_train':
             model = runner.model.module if hasattr(runner.model, 'module') else runner.model
             preprocessor = model.data_preprocessor
             preprocessor.forward = clock.timed('of it data', preprocessor.forward)
-            self.bare, self.since = bare_step(runner), None
-
-        def after_train_iter(self, runner: Any, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+            bare = bare_step(runner)
+        elif fn_name == 'after_train_iter':
             synchronize()
-            self.took = None if self.since is None else time.perf_counter() - self.since
-
-        def turn(self) -> None:
-            bare = seconds(self.bare)
-            if self.took is not None:
-                clock.note({'runner': self.took, 'bare loop': bare})
+            ended, spent = time.perf_counter(), seconds(bare)
+            if since is not None:  # the first step began unseen
+                clock.note({'runner': ended - since, 'bare loop': spent})
             if len(clock.seconds['runner']) >= steps + SKIPPED:
                 raise _Enough
             clock.now.clear()
-            self.since = time.perf_counter()
-
-    turns = Turns()
-    runner.register_hook(turns)
-    call_hook = clock.timed('of it hooks', runner.call_hook)
-
-    def call(fn_name: str, **kwargs: Any) -> None:
-        call_hook(fn_name, **kwargs)
-        if fn_name == 'after_train_iter':
-            turns.turn()
+            since = time.perf_counter()
 
     runner.call_hook = call
     return clock

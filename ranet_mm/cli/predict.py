@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from .. import weights
 from ..lab import image_files
@@ -37,18 +38,14 @@ DECODERS = 4  # threads at most
     option('--json', **FILE, help='write every probability to this file too'),
 )  # fmt: skip
 def main(args: Namespace) -> None:
-    """Print a table, and write JSON where it is asked for.
-
-    Raises:
-        FileNotFoundError: An image or the checkpoint does not exist.
-        ValueError: No image is found, a file cannot be read, or the weights are not the model's; where it is some
-            images alone that cannot be read, the others are predicted first.
-    """
+    """Print a table, and write JSON where it is asked for; images that cannot be read cost no others theirs."""
     paths = image_files.find(args.images)
     model = load(args.model, args.checkpoint).to(args.device)
     names = model.pretrained_cfg.get('label_names') or [str(i) for i in range(model.num_classes)]
-    results = with_progress(probabilities(model, paths, args.batch_size, args.device), len(paths))
-    results = dict(zip(paths, results, strict=True))
+    results = probabilities(model, paths, args.batch_size, args.device)
+    quiet = None if len(paths) > MANY else True  # None: where standard error is no terminal
+    bar = tqdm(results, 'predicting', len(paths), leave=False, unit=' images', disable=quiet)
+    results = dict(zip(paths, bar, strict=True))
     found = {path: result for path, result in results.items() if isinstance(result, Tensor)}
     unread = [str(result) for result in results.values() if not isinstance(result, Tensor)]
     if args.json and found:
@@ -99,15 +96,6 @@ def probabilities(
             scores = iter(model(torch.stack(images).to(device)).float().softmax(1).cpu() if images else ())
             for image in batch:
                 yield next(scores) if isinstance(image, Tensor) else image
-
-
-def with_progress(results: Iterable[Any], total: int) -> Iterable[Any]:
-    """The same, with a bar on standard error where they are many and it is a terminal."""
-    if total <= MANY:
-        return results
-    from tqdm import tqdm
-
-    return tqdm(results, 'predicting', total, leave=False, unit=' images', disable=None)
 
 
 def read_image(path: str) -> Any:

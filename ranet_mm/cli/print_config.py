@@ -16,12 +16,7 @@ from .program import command, config_options, option
     option('--out', metavar='FILE.py', type=Path, help='write it to this file instead'),
 )
 def main(args: Namespace) -> None:
-    """Print the config as Python, or write it where it is asked for.
-
-    Raises:
-        KeyError: The config has no such field.
-        FileExistsError: The file to write exists.
-    """
+    """Print the config as Python, or write it where it is asked for."""
     cfg = config.load_config(args)
     if args.field:
         cfg = type(cfg)({args.field.rpartition('.')[2]: part(cfg, args.field)})
@@ -36,7 +31,11 @@ def main(args: Namespace) -> None:
 
 
 def part(cfg: config.Config, field: str) -> Any:
-    """What a dotted name stands for; a number counts in a list."""
+    """What a dotted name stands for; a number counts in a list.
+
+    Raises:
+        KeyError: The config has no such field.
+    """
     found = cfg.to_dict()
     for name in field.split('.'):
         keys = list(found) if isinstance(found, dict) else list(map(str, range(len(found or ()))))

@@ -30,12 +30,7 @@ KEPT = ('epoch', 'iter', 'mmengine_version', 'dataset_meta')
     option('--model', help='timm name of the model, where the checkpoint does not say it'),
 )  # fmt: skip
 def main(args: Namespace) -> None:
-    """Check the weights against the model, write the files, and say how to load them.
-
-    Raises:
-        FileExistsError: A file of that name exists.
-        ValueError: The checkpoint cannot be read, or its weights are not the model's.
-    """
+    """Check the weights against the model, write the files, and say how to load them."""
     checkpoint = read(args.checkpoint)
     state, averaged = weights_of(checkpoint, args.ema)
     about = description.of_checkpoint(checkpoint, state)
@@ -74,7 +69,11 @@ def pth(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor], about: Mappi
 
 
 def write(name: str, contents: Mapping[str, bytes]) -> dict[str, Path]:
-    """Write each content to a file named after its digest, all of them or none; returns the paths by ending."""
+    """Write each content to a file named after its digest, all of them or none; returns the paths by ending.
+
+    Raises:
+        FileExistsError: A file of that name exists.
+    """
     start = name.removesuffix('.pth').removesuffix('.safetensors')
     paths = {end: Path(f'{start}-{hashlib.sha256(data).hexdigest()[:DIGITS]}{end}') for end, data in contents.items()}
     for path in paths.values():

@@ -42,11 +42,7 @@ DAY = 24 * 60.0  # minutes
     epilog='Exit code: 0 every cell has its record, 1 a cell failed, 3 cells are left for the next call.',
 )  # fmt: skip
 def main(args: Namespace) -> int:
-    """Run what has no record yet; the exit code tells what is left.
-
-    Raises:
-        ValueError: A cell takes the rest of the time, but there is no end to it.
-    """
+    """Run what has no record yet; the exit code tells what is left."""
     cells = collect(args.files, args.only)
     if args.jobs:
         cells = [dataclasses.replace(c, jobs=args.jobs) for c in cells]

@@ -24,11 +24,7 @@ ENDINGS = '.csv', '.png'
     option('--processes', **COUNT, default=1, help='processes of the training'),
 )
 def main(args: Namespace) -> None:
-    """Print a few lines of the schedule, and write all of it where that is asked for.
-
-    Raises:
-        ValueError: The config has no schedule of a training run.
-    """
+    """Print a few lines of the schedule, and write all of it where that is asked for."""
     for path in args.out:
         check_ending('--out', path, ENDINGS)
     cfg = config.load_config(args)
@@ -40,7 +36,11 @@ def main(args: Namespace) -> None:
     print(table([[*rows[0]], *([f'{v:.5g}' for v in row.values()] for row in chosen)]))
     for path in args.out:
         path.parent.mkdir(parents=True, exist_ok=True)
-        (write_csv if path.suffix == '.csv' else draw)(path, rows)
+        if path.suffix == '.png':
+            draw(path, rows)
+        else:
+            with path.open('w', newline='', encoding='utf-8') as file:
+                csv.writer(file).writerows([[*rows[0]], *(row.values() for row in rows)])
         print(f'{len(rows)} iterations written to {path}')
 
 
@@ -88,11 +88,12 @@ def schedule(cfg: config.Config, length: int) -> Iterator[dict[str, float]]:
 def prepared(cfg: config.Config, length: int, folder: str) -> config.Runner:
     """A runner with MMEngine's own optimizer and schedulers, for a model without memory and batches without images."""
     import torch
-    from mmengine.registry import MODELS
+    from mmengine.registry import MODELS, init_default_scope
     from mmengine.runner import Runner
     from torch import nn
     from torch.utils.data import DataLoader
 
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     runner = Runner(
         nn.Identity(), folder, train_dataloader=DataLoader(range(length)), train_cfg=cfg.train_cfg,
         optim_wrapper=cfg.optim_wrapper, param_scheduler=cfg.get('param_scheduler'), log_level=logging.ERROR,
@@ -117,13 +118,6 @@ def distinct(groups: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def momentum(group: dict[str, Any]) -> float:
     """Of Adam its first beta."""
     return group['momentum'] if 'momentum' in group else group.get('betas', (0.0,))[0]
-
-
-def write_csv(path: Path, rows: Sequence[dict[str, float]]) -> None:
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def draw(path: Path, rows: Sequence[dict[str, float]]) -> None:
