@@ -5,15 +5,15 @@ The models take turns, so that whatever else the machine does slows them all; ra
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from argparse import Namespace
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,28 +24,12 @@ from torch.nn import functional as F
 
 from ..compiling import compiled_units
 from . import program
+from .program import COUNT, FILE, Positive, command, option, seconds, shared, table
 
 DTYPES = ('float32', 'float16', 'bfloat16')
 COLUMNS = ('model', 'params', 'images/s', 'lowest', 'highest', 'ratio', 'lowest', 'highest', 'peak MiB')
+PIXELS = {**COUNT, 'metavar': 'PIXELS'}
 MIB = 2**20
-
-
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('benchmark', __doc__, positive=('batch_size', 'size', 'rounds', 'seconds'))
-    parser.add_argument('models', nargs='+', metavar='MODEL', help='names in timm; ratios are to the first')
-    parser.add_argument('--train', action='store_true', help='whole training steps instead of forward passes')
-    parser.share('--device', '--batch-size')
-    parser.share('--options', help='arguments of every model')
-    parser.add_argument('--dtype', choices=DTYPES, default='float32', help='other than float32 by autocast')
-    parser.add_argument('--channels-last', action='store_true', help='memory order N, H, W, C')
-    parser.add_argument(
-        '--compile', action='store_true', help='compiled: residual units where there are some, else the whole'
-    )
-    parser.add_argument('--size', type=int, metavar='PIXELS', help="side of the images (each model's own by default)")
-    parser.add_argument('--rounds', type=int, default=10, metavar='N', help='turns of each model')
-    parser.add_argument('--seconds', type=float, default=0.5, help='least length of a turn')
-    parser.add_argument('--json', **program.FILE, help='write every turn to this file too')
-    return parser.parse_args(argv)
 
 
 @dataclass
@@ -66,12 +50,22 @@ class Contender:
     speeds: list[float] = field(default_factory=list)
 
 
-def benchmark(args: argparse.Namespace) -> None:
-    """Measure, print a table, and write JSON where it is asked for.
-
-    Raises:
-        ValueError: A model or the device is not known.
-    """
+@command(
+    option('models', nargs='+', metavar='MODEL', help='names in timm; ratios are to the first'),
+    option('--train', action='store_true', help='whole training steps instead of forward passes'),
+    '--device',
+    '--batch-size',
+    shared('--options', help='arguments of every model'),
+    option('--dtype', choices=DTYPES, default='float32', help='other than float32 by autocast'),
+    option('--channels-last', action='store_true', help='memory order N, H, W, C'),
+    option('--compile', action='store_true', help='compiled: residual units where there are some, else the whole'),
+    option('--size', **PIXELS, help="side of the images (each model's own by default)"),
+    option('--rounds', **COUNT, default=10, help='turns of each model'),
+    option('--seconds', type=float, action=Positive, default=0.5, help='least length of a turn'),
+    option('--json', **FILE, help='write every turn to this file too'),
+)
+def main(args: Namespace) -> None:
+    """Measure, print a table, and write JSON where it is asked for."""
     device = checked_device(args.device)
     contenders = [prepare(name, args, device) for name in args.models]
     measure(contenders, args, device)
@@ -79,7 +73,7 @@ def benchmark(args: argparse.Namespace) -> None:
     if args.json:
         program.write_json(args.json, found)
     print(f'{"training" if args.train else "forward"}, {found["settings"]}, {found["hardware"]}')
-    print(program.table([COLUMNS, *map(cells, found['models'])]))
+    print(table([COLUMNS, *map(cells, found['models'])]))
 
 
 def checked_device(name: str) -> torch.device:
@@ -91,10 +85,7 @@ def checked_device(name: str) -> torch.device:
     return device
 
 
-# One model ------------------------------------------------------------------------------------------------
-
-
-def prepare(name: str, args: argparse.Namespace, device: torch.device) -> Contender:
+def prepare(name: str, args: Namespace, device: torch.device) -> Contender:
     """Build a model and its step, warm up, and see what one step needs."""
     import timm
 
@@ -137,10 +128,8 @@ def training(run: Callable, model: nn.Module, images: torch.Tensor, dtype: str) 
     return step
 
 
-@contextmanager
-def precision(device: torch.device, dtype: str) -> Iterator[None]:
-    with torch.autocast(device.type, getattr(torch, dtype), enabled=dtype != 'float32'):
-        yield
+def precision(device: torch.device, dtype: str) -> torch.autocast:
+    return torch.autocast(device.type, getattr(torch, dtype), enabled=dtype != 'float32')
 
 
 def resident(model: nn.Module, train: bool) -> int:
@@ -178,64 +167,37 @@ def allocations(profile: torch.profiler.profile) -> list[int]:
 
 def highest(changes: Sequence[int]) -> int:
     """The highest sum on the way."""
-    total = peak = 0
-    for change in changes:
-        total += change
-        peak = max(peak, total)
-    return peak
+    return max(accumulate(changes, initial=0))
 
 
-# All of them ----------------------------------------------------------------------------------------------
-
-
-def measure(contenders: Sequence[Contender], args: argparse.Namespace, device: torch.device) -> None:
+def measure(contenders: Sequence[Contender], args: Namespace, device: torch.device) -> None:
     """Let each take its turn in every round, another one first each time."""
-    steps = [math.ceil(args.seconds / seconds(c.step, 1, device)) for c in contenders]
-    for turn in range(args.rounds):
-        for i in range(len(contenders)):
-            i = (i + turn) % len(contenders)
-            contender = contenders[i]
-            spent = seconds(contender.step, steps[i], device)
-            contender.speeds.append(steps[i] * args.batch_size / spent)
+    turns = deque((c, math.ceil(args.seconds / seconds(c.step, 1, device))) for c in contenders)
+    for _ in range(args.rounds):
+        for contender, steps in turns:
+            contender.speeds.append(steps * args.batch_size / seconds(contender.step, steps, device))
+        turns.rotate(-1)
 
 
-def seconds(step: Callable[[], None], steps: int, device: torch.device) -> float:
-    wait = torch.cuda.synchronize if device.type == 'cuda' else lambda _: None
-    wait(device)
-    started = time.perf_counter()
-    for _ in range(steps):
-        step()
-    wait(device)
-    return time.perf_counter() - started
-
-
-def report(contenders: Sequence[Contender], args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+def report(contenders: Sequence[Contender], args: Namespace, device: torch.device) -> dict[str, Any]:
     """Everything measured, and on what."""
     threads = f' with {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}'
     hardware = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type + threads
     asked = [args.dtype, f'batch {args.batch_size}', f'{args.rounds} rounds']
     asked += [*(word for word in ('channels_last', 'compile') if getattr(args, word)), *args.options]
     return dict(
-        mode='train' if args.train else 'forward',
-        settings=', '.join(asked),
-        options=args.options,
-        hardware=hardware,
-        torch=torch.__version__,
-        models=[summary(c, contenders[0]) for c in contenders],
-    )
+        mode='train' if args.train else 'forward', settings=', '.join(asked), options=args.options, hardware=hardware,
+        torch=torch.__version__, models=[summary(c, contenders[0]) for c in contenders],
+    )  # fmt: skip
 
 
 def summary(contender: Contender, first: Contender) -> dict[str, Any]:
     """Median, lowest and highest of speed and of its ratio to the first model's, and every turn."""
     ratios = [a / b for a, b in zip(contender.speeds, first.speeds, strict=True)]
     return dict(
-        name=contender.name,
-        params=contender.params,
-        images_per_second=spread(contender.speeds),
-        ratio=spread(ratios),
-        peak_mib=contender.peak,
-        turns=contender.speeds,
-    )
+        name=contender.name, params=contender.params, images_per_second=spread(contender.speeds),
+        ratio=spread(ratios), peak_mib=contender.peak, turns=contender.speeds,
+    )  # fmt: skip
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -250,4 +212,4 @@ def cells(found: dict[str, Any]) -> list[str]:
     return [found['name'], f'{found["params"]:,}', *speeds, *ratios, peak]
 
 
-main = program.entry(benchmark, parse_args)
+parse_args = main.parse_args

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
 import math
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from ..mm import config
-from . import program
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
-    from torch import Tensor, nn
+from .program import COUNT, command, config_options, option
 
 LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 INCHES = 1.6  # of an image's side in the drawing
 BYTE = 255
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('browse-dataset', __doc__, positive=('number', 'columns'))
-    parser.add_config()
-    parser.add_argument('out', metavar='FILE.png', type=Path, help='where to draw')
-    parser.add_argument('--split', choices=LOADERS, default='train', help='which data, and as in which mode')
-    parser.add_argument('--number', type=int, default=40, metavar='N', help='images to draw')
-    parser.add_argument('--columns', type=int, default=8, metavar='N', help='images in a row')
-    return parser.parse_args(argv)
-
-
-def browse_dataset(args: argparse.Namespace) -> None:
-    """Draw the first images of the loader, and say what they are.
-
-    Raises:
-        ValueError: The config has no such data.
-    """
+@command(
+    config_options,
+    option('out', metavar='FILE.png', type=Path, help='where to draw'),
+    option('--split', choices=LOADERS, default='train', help='which data, and as in which mode'),
+    option('--number', **COUNT, default=40, help='images to draw'),
+    option('--columns', **COUNT, default=8, help='images in a row'),
+)
+def main(args: Namespace) -> None:
+    """Draw the first images of the loader, and say what they are."""
     cfg = config.load_config(args)
     if not cfg.get(LOADERS[args.split]):
         raise ValueError(f'config file {args.config!r} has no {LOADERS[args.split]}')
@@ -46,19 +39,10 @@ def browse_dataset(args: argparse.Namespace) -> None:
     print(f'{len(shown)} images of {args.split}, the first of {height}x{width} pixels, drawn to {args.out}')
 
 
-def images(cfg: Config, split: str, number: int) -> Iterator[tuple[Tensor, str]]:
+def images(cfg: config.Config, split: str, number: int) -> Iterator[tuple[Tensor, str]]:
     """Images as the network gets them, (3, H, W) in 0..1, each with its label."""
-    import torch
-    from mmengine.registry import init_default_scope
-    from mmengine.runner import Runner, set_random_seed
-
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    set_random_seed(cfg.get('randomness', {}).get('seed') or 0)
-    loader_cfg = cfg[LOADERS[split]]
-    loader_cfg.update(num_workers=0, persistent_workers=False)
-    loader = Runner.build_dataloader(loader_cfg, seed=0)
+    loader, preprocessor = build(cfg, LOADERS[split])
     names = getattr(loader.dataset, 'metainfo', {}).get('classes') or ()
-    preprocessor = build_preprocessor(cfg)
     for batch in loader:
         with torch.no_grad():
             seen = preprocessor(batch, split == 'train')
@@ -69,15 +53,17 @@ def images(cfg: Config, split: str, number: int) -> Iterator[tuple[Tensor, str]]
                 return
 
 
-def build_preprocessor(cfg: Config) -> nn.Module:
-    """The model's own data preprocessor, with the batch augmentations that the model asks for."""
-    import torch
-    from mmengine.registry import MODELS
+def build(cfg: config.Config, name: str) -> tuple[DataLoader, nn.Module]:
+    """A loader in this process, and the model's preprocessor with the batch augmentations that the model asks for."""
+    from mmengine.registry import MODELS, init_default_scope
+    from mmengine.runner import Runner, set_random_seed
 
-    model = dict(cfg.model)
-    model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    set_random_seed(cfg.get('randomness', {}).get('seed') or 0)
+    loader = Runner.build_dataloader(dict(cfg[name], num_workers=0, persistent_workers=False), seed=0)
     with torch.random.fork_rng():
-        return MODELS.build(model).data_preprocessor
+        model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model})
+    return loader, model.data_preprocessor
 
 
 def restored(image: Tensor, preprocessor: nn.Module) -> Tensor:
@@ -118,4 +104,4 @@ def draw(path: Path, shown: Sequence[tuple[Tensor, str]], columns: int) -> None:
     figure.savefig(path, dpi=150)
 
 
-main = program.entry(browse_dataset, parse_args)
+parse_args = main.parse_args

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,33 +19,26 @@ from ..lab.card import render, spread
 from ..lab.predictions import calibration_error
 from ..weights import description
 from ..weights.read import read, weights_of
-from . import program
+from .program import command, option, shared, write_json
 
 DIGITS = 'digits'  # scikit-learn's, as data
 KEPT = 'data', 'images', 'accuracy', 'calibration_error'  # of figures on other images
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('card', __doc__)
-    parser.add_argument('name', help='weights of the index, for example attention56_cifar.cifar10')
-    parser.add_argument('data', help=f'folder of test images, one subfolder for each class; or {DIGITS}')
-    parser.add_argument('record', type=Path, help='record of the run that made the weights; gets the figures')
-    parser.add_argument('--runs', type=Path, nargs='+', default=[], metavar='RECORD',
-                        help='records of runs that differ by seed alone, for the spread')  # fmt: skip
-    parser.add_argument('--weights', nargs='+', metavar='PART',
-                        help='first ship these: a checkpoint of the run, or the parts it was split into')  # fmt: skip
-    parser.share('--batch-size', default=250)
-    return parser.parse_args(argv)
-
-
-def write_card(args: argparse.Namespace) -> int:
+@command(
+    option('name', help='weights of the index, for example attention56_cifar.cifar10'),
+    option('data', help=f'folder of test images, one subfolder for each class; or {DIGITS}'),
+    option('record', type=Path, help='record of the run that made the weights; gets the figures'),
+    option('--runs', type=Path, nargs='+', default=[], metavar='RECORD',
+           help='records of runs that differ by seed alone, for the spread'),
+    option('--weights', nargs='+', metavar='PART',
+           help='first ship these: a checkpoint of the run, or the parts it was split into'),
+    shared('--batch-size', default=250),
+)  # fmt: skip
+def main(args: Namespace) -> int:
     """Evaluate once, put the figures into the run's record under `shipped`, and write the card beside the weights.
 
     Figures of the same weights on other images stay, below the new ones.
-
-    Raises:
-        ValueError: There are no weights of that name, those given are not its, or a run differs by more than its seed.
-        FileNotFoundError: The folder or a record does not exist.
     """
     from ..mm.data.identity import data_name
 
@@ -65,7 +58,7 @@ def write_card(args: argparse.Namespace) -> int:
     found = figures(*predict(args.name, args.data, args.batch_size))
     now = dict(weights=args.name, sha256=row['sha256'], data=data, **found, runs=runs)
     record['shipped'] = dict(now, also=earlier(record.get('shipped'), now))
-    args.record.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
+    write_json(args.record, record)
     file = Path(row['file'])
     card = file.with_suffix('.md')
     card.write_text(render(args.name, record, file.stat().st_size), encoding='utf-8')
@@ -73,14 +66,12 @@ def write_card(args: argparse.Namespace) -> int:
     return 0
 
 
-def write_card_anew(args: argparse.Namespace) -> int:
+def write_card_anew(args: Namespace) -> int:
     """In another process: weights are registered in timm when the package is imported."""
     runs = ['--runs', *map(str, args.runs)] if args.runs else []
     options = ['--batch-size', str(args.batch_size), *runs, *['--debug'] * args.debug]
-    program = f'import sys; from {__name__} import main; sys.exit(main(sys.argv[1:]))'
-    return subprocess.run(
-        [sys.executable, '-c', program, args.name, args.data, str(args.record), *options], check=False
-    ).returncode
+    command = [sys.executable, '-m', 'ranet', 'card', args.name, args.data, str(args.record), *options]
+    return subprocess.run(command, check=False).returncode
 
 
 def earlier(old: dict[str, Any] | None, now: dict[str, Any]) -> list[dict[str, Any]]:
@@ -148,16 +139,9 @@ def figures(scores: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str,
     confidence, predicted = scores.max(1)
     right = (predicted == labels).double()
     per_class = {name: _percent(right[labels == i].mean()) for i, name in enumerate(classes)}
-    return dict(
-        images=len(labels),
-        accuracy=_percent(right.mean()),
-        calibration_error=_percent(calibration_error(confidence, right)),
-        per_class=per_class,
-    )
+    error = _percent(calibration_error(confidence, right))
+    return dict(images=len(labels), accuracy=_percent(right.mean()), calibration_error=error, per_class=per_class)
 
 
 def _percent(share: Tensor) -> float:
     return round(100 * share.item(), 2)
-
-
-main = program.entry(write_card, parse_args)

@@ -2,63 +2,55 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..lab.predictions import Predictions, read
-from . import program
+from ..lab.predictions import read
+from .program import FILE, command, option, table
 
 WIDEST = 20  # classes that are printed as a whole matrix
 CONFUSIONS = 10
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('confusion-matrix', __doc__)
-    parser.share('predictions')
-    parser.add_argument('--csv', **program.FILE, help='write the counts to this file')
-    parser.add_argument('--png', **program.FILE, help='draw them to this file')
-    return parser.parse_args(argv)
-
-
-def confusion_matrix(args: argparse.Namespace) -> None:
+@command(
+    'predictions',
+    option('--csv', **FILE, help='write the counts to this file'),
+    option('--png', **FILE, help='draw them to this file'),
+)
+def main(args: Namespace) -> None:
     """Print the matrix where it is small, and the most frequent confusions."""
+    from sklearn.metrics import confusion_matrix
+
     found = read(args.predictions)
-    counts, names = count(found), found.names()
+    names = found.names()
+    counts = confusion_matrix(found.labels, found.scores.argmax(1), labels=range(len(names)))
     right = 100 * counts.trace() / len(found.labels)
     print(f'{len(found.labels)} images, {right:.2f} % right; rows are what they show, columns what they are taken for')
     if len(names) <= WIDEST:
-        body = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
-        print(program.table([['', *names], *body]))
+        print(table(matrix(counts, names)))
     for i, j, number in confusions(counts):
         print(f'{number} x {names[i]} taken for {names[j]}')
     if args.csv:
-        write_csv(args.csv, counts, names)
+        with args.csv.open('w', newline='', encoding='utf-8') as file:
+            csv.writer(file).writerows(matrix(counts, names))
     if args.png:
         draw(args.png, counts, names)
 
 
-def count(found: Predictions) -> np.ndarray:
-    """(classes, classes): images of the row's class that are taken for the column's."""
-    from sklearn.metrics import confusion_matrix
-
-    return confusion_matrix(found.labels, found.scores.argmax(1), labels=range(found.scores.shape[1]))
+def matrix(counts: np.ndarray, names: Sequence[str]) -> list[list[Any]]:
+    """(classes, classes) of images of the row's class that are taken for the column's, with the names around them."""
+    return [['', *names], *([name, *row] for name, row in zip(names, counts.tolist(), strict=True))]
 
 
 def confusions(counts: np.ndarray) -> list[tuple[int, int, int]]:
     """The most frequent ones: row, column, number."""
     wrong = [(i, j, int(counts[i, j])) for i, j in np.argwhere(counts).tolist() if i != j]
     return sorted(wrong, key=lambda place: -place[2])[:CONFUSIONS]
-
-
-def write_csv(path: Path, counts: np.ndarray, names: Sequence[str]) -> None:
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file)
-        writer.writerow(['', *names])
-        writer.writerows([name, *row] for name, row in zip(names, counts.tolist(), strict=True))
 
 
 def draw(path: Path, counts: np.ndarray, names: Sequence[str]) -> None:
@@ -70,12 +62,9 @@ def draw(path: Path, counts: np.ndarray, names: Sequence[str]) -> None:
     axes = figure.subplots()
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
-    axes.set(xlabel='taken for', ylabel='shows', xticks=range(len(names)), yticks=range(len(names)))
-    axes.set_xticklabels(names, rotation=90)
-    axes.set_yticklabels(names)
+    axes.set(xlabel='taken for', ylabel='shows')
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
     for i, j in np.argwhere(counts).tolist() if len(names) <= WIDEST else ():
         axes.text(j, i, counts[i, j], ha='center', va='center', color='white' if shares[i, j] > 0.5 else 'black')
     figure.savefig(path)
-
-
-main = program.entry(confusion_matrix, parse_args)

@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..arch import ARCHS, ArchCfg, nearest, resolve_arch
+from ..weights import convert as converters
 from ..weights import keys
-from ..weights.convert import (
-    deepened,
-    from_caffe,
-    from_gluoncv,
-    from_tengshaofeng,
-    gluoncv_arch,
-    tengshaofeng_arch,
-    to_caffe,
-)
 from ..weights.convert.common import check_ours
 from ..weights.read import npz, tensors
 from ..weights.read import read as read_checkpoint
-from . import program
+from .program import command, option, parse_options, whole
 
 State = dict[str, Tensor]
-
-
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('convert', __doc__)
-    parser.add_argument('input', help='.npz, .safetensors or a file of torch.save')
-    parser.add_argument('output', help='.npz for caffe-npz, otherwise .safetensors or .pth')
-    parser.add_argument('--from', dest='source', choices=[*READERS, *PORTS], required=True, help='keys of the input')
-    parser.add_argument('--to', dest='target', choices=WRITERS, required=True, help='keys of the output')
-    parser.add_argument('--arch', help='name of the variant; ports tell theirs by their keys')
-    parser.share('--options', '--overwrite')
-    parser.add_argument(
-        '--deepen', metavar='NAME', help='variant with more attention modules to write, of the same logits'
-    )
-    return parser.parse_args(argv)
-
-
-# Reading --------------------------------------------------------------------------------------------------
 
 
 def read_tensors(path: str) -> State:
@@ -62,25 +35,20 @@ def read_caffe(path: str, arch: ArchCfg) -> State:
     blobs: dict[str, list[np.ndarray]] = {}
     for name, array in sorted(npz(path).items()):
         blobs.setdefault(name.rpartition('/')[0], []).append(array)
-    return from_caffe(blobs, arch)
+    return converters.from_caffe(blobs, arch)
 
 
-READERS: dict[str, Callable[[str, ArchCfg], State]] = {
-    'timm': read_ours,
-    'openmmlab': read_ours,
-    'caffe-npz': read_caffe,
-}
-
+READERS = {'timm': read_ours, 'openmmlab': read_ours, 'caffe-npz': read_caffe}
 # What reads a file, converts what was read and tells the variant of it.
 PORTS: dict[str, tuple[Callable, Callable, Callable]] = {
-    'tengshaofeng': (read_tensors, from_tengshaofeng, tengshaofeng_arch),
-    'gluoncv-npz': (npz, from_gluoncv, gluoncv_arch),
+    'tengshaofeng': (read_tensors, converters.from_tengshaofeng, converters.tengshaofeng_arch),
+    'gluoncv-npz': (npz, converters.from_gluoncv, converters.gluoncv_arch),
 }
 
 
-def read(args: argparse.Namespace) -> tuple[ArchCfg, State]:
+def read(args: Namespace) -> tuple[ArchCfg, State]:
     """The variant and its weights under our keys."""
-    options = program.parse_options(args.options)
+    options = parse_options(args.options)
     if args.source in PORTS:
         load, convert, tell = PORTS[args.source]
         source = load(args.input)
@@ -94,39 +62,25 @@ def read(args: argparse.Namespace) -> tuple[ArchCfg, State]:
     return arch, READERS[args.source](args.input, arch)
 
 
-# Writing --------------------------------------------------------------------------------------------------
-
-
-def write_npz(path: Path, state: State, arch: ArchCfg) -> None:
-    blobs = to_caffe(state, arch, bn_dims=4)
-    np.savez(path, **{f'{layer}/{i}': blob for layer, parts in blobs.items() for i, blob in enumerate(parts)})
-
-
-def write_timm(path: Path, state: State, arch: ArchCfg) -> None:
+def write(path: Path, state: State, arch: ArchCfg, args: Namespace) -> None:
+    """Write weights under the keys that are asked for; from OpenMMLab to OpenMMLab, the run's record goes along."""
+    if args.target == 'caffe-npz':
+        blobs = converters.to_caffe(state, arch, bn_dims=4)
+        np.savez(path, **{f'{layer}/{i}': blob for layer, parts in blobs.items() for i, blob in enumerate(parts)})
+        return
+    record = None
+    if args.target == 'openmmlab':
+        state = keys.of_classifier(state)
+        record = read_checkpoint(args.input).get('record') if args.source == 'openmmlab' else None
     if path.suffix == '.safetensors':
         from safetensors.torch import save_file
 
         save_file({key: value.contiguous() for key, value in state.items()}, path)
     else:
-        torch.save(state, path)
+        torch.save(dict(state_dict=state, record=record) if record else state, path)
 
 
-def write_openmmlab(path: Path, state: State, arch: ArchCfg, record: Mapping[str, Any] | None = None) -> None:
-    state = keys.of_classifier(state)
-    if record and path.suffix == '.pth':
-        torch.save(dict(state_dict=state, record=record), path)
-    else:
-        write_timm(path, state, arch)
-
-
-WRITERS: dict[str, Callable[[Path, State, ArchCfg], None]] = {
-    'timm': write_timm,
-    'openmmlab': write_openmmlab,
-    'caffe-npz': write_npz,
-}
-
-
-def check_paths(args: argparse.Namespace) -> None:
+def check_paths(args: Namespace) -> None:
     """Refuse paths that cannot be right before anything is read."""
     allowed = ('.npz',) if args.target == 'caffe-npz' else ('.safetensors', '.pth')
     if not Path(args.input).is_file():
@@ -139,18 +93,25 @@ def check_paths(args: argparse.Namespace) -> None:
         raise FileExistsError(f'output {args.output!r} exists: choose another, or replace it by --overwrite')
 
 
-def convert(args: argparse.Namespace) -> None:
+@command(
+    option('input', help='.npz, .safetensors or a file of torch.save'),
+    option('output', help='.npz for caffe-npz, otherwise .safetensors or .pth'),
+    option('--from', dest='source', choices=[*READERS, *PORTS], required=True, help='keys of the input'),
+    option('--to', dest='target', choices=READERS, required=True, help='keys of the output'),
+    option('--arch', help='name of the variant; ports tell theirs by their keys'),
+    '--options',
+    '--overwrite',
+    option('--deepen', metavar='NAME', help='variant with more attention modules to write, of the same logits'),
+)
+def main(args: Namespace) -> None:
     check_paths(args)
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     arch, state = read(args)
     if args.deepen:
-        target = resolve_arch(args.deepen, **program.parse_options(args.options))
-        arch, state = target, deepened(state, arch, target)
-    write = WRITERS[args.target]
-    if args.source == args.target == 'openmmlab':
-        write = partial(write_openmmlab, record=read_checkpoint(args.input).get('record', {}))
-    with program.whole(Path(args.output)) as part:
-        write(part, state, arch)
+        target = resolve_arch(args.deepen, **parse_options(args.options))
+        arch, state = target, converters.deepened(state, arch, target)
+    with whole(Path(args.output)) as part:
+        write(part, state, arch, args)
     print(f'wrote {args.output}: {len(state)} tensors of {describe(arch)}')
 
 
@@ -159,6 +120,3 @@ def describe(arch: ArchCfg) -> str:
     name, changed = nearest(arch)
     changes = ', '.join(f'{field}={value!r}' for field, value in changed.items())
     return f'{name} with {changes}' if changes else name
-
-
-main = program.entry(convert, parse_args)

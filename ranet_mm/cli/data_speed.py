@@ -6,36 +6,28 @@ training process. The ratio is of turns of one round, so that whatever else the 
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import time
-from collections.abc import Iterator, Sequence
+from argparse import Namespace
+from collections.abc import Iterator
 from copy import deepcopy
 from statistics import median
-from typing import TYPE_CHECKING
 
 from ..mm import config
-from . import program
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
+from .browse_dataset import build
+from .program import COUNT, FILE, command, config_options, option, seconds, write_json
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('data-speed', __doc__, positive=('rounds', 'batches'))
-    parser.add_config()
-    parser.add_argument('--rounds', type=int, default=10, metavar='N', help='turns of each path')
-    parser.add_argument('--batches', type=int, default=4, metavar='N', help='batches in a turn')
-    parser.add_argument('--json', **program.FILE, help='write every turn to this file too')
-    return parser.parse_args(argv)
-
-
-def data_speed(args: argparse.Namespace) -> None:
+@command(
+    config_options,
+    option('--rounds', **COUNT, default=10, help='turns of each path'),
+    option('--batches', **COUNT, default=4, help='batches in a turn'),
+    option('--json', **FILE, help='write every turn to this file too'),
+)
+def main(args: Namespace) -> None:
     """Measure, print a line for each path and their ratio, and write JSON where it is asked for."""
     from ..mm.data.device import on_device
 
     ordinary = config.load_config(args)
-    ordinary.train_dataloader.update(num_workers=0, persistent_workers=False)
     moved = deepcopy(ordinary)
     on_device(moved)
     paths = {name: batches(cfg) for name, cfg in (('ordinary', ordinary), ('device', moved))}
@@ -49,33 +41,20 @@ def data_speed(args: argparse.Namespace) -> None:
     ratios = [a / b for a, b in zip(turns['ordinary'], turns['device'], strict=True)]
     print(f'ratio     {median(ratios):7.1f}, {min(ratios):.1f} to {max(ratios):.1f}, of {args.rounds} rounds')
     if args.json:
-        program.write_json(args.json, dict(microseconds=turns, ratios=ratios))
+        write_json(args.json, dict(microseconds=turns, ratios=ratios))
 
 
-def batches(cfg: Config) -> Iterator[int]:
+def batches(cfg: config.Config) -> Iterator[int]:
     """Make training batches without end, as the network gets them, and say how many images each has."""
     from mmengine.device import get_device
-    from mmengine.registry import init_default_scope
-    from mmengine.runner import Runner
 
-    from .browse_dataset import build_preprocessor
-
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    preprocessor = build_preprocessor(cfg).to(get_device())
-    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    loader, preprocessor = build(cfg, 'train_dataloader')
+    preprocessor.to(get_device())
     for batch in itertools.chain.from_iterable(itertools.repeat(loader)):
         yield len(preprocessor(batch, True)['inputs'])
 
 
 def turn(path: Iterator[int], count: int) -> float:
     """Microseconds of each image of some batches."""
-    import torch
-
-    started = time.perf_counter()
-    images = sum(itertools.islice(path, count))
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return (time.perf_counter() - started) / images * 1e6
-
-
-main = program.entry(data_speed, parse_args)
+    images = []
+    return seconds(lambda: images.append(next(path)), count) / sum(images) * 1e6

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from argparse import Namespace
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch.nn import functional as F
 
 from ..lab import predictions
-from . import program
+from .program import command, option, parse_options, table
 
 NAMES = ('precision', 'recall', 'f1')
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('eval-metric', __doc__)
-    parser.share('predictions', '--json')
-    parser.add_argument('--topk', nargs='+', type=int, default=[1, 5], metavar='K', help='accuracies to compute')
-    parser.add_argument('--metric', nargs='+', action='append', metavar='KEY=VALUE',
-                        help="one of mmpretrain's instead, as in type=SingleLabelMetric average=None")  # fmt: skip
-    parser.add_argument('--per-class', action='store_true', help='precision, recall and F1 of each class too')
-    return parser.parse_args(argv)
-
-
-def eval_metric(args: argparse.Namespace) -> None:
-    """Print the metrics.
-
-    Raises:
-        ValueError: The predictions cannot be read, or an option is not allowed.
-    """
+@command(
+    'predictions',
+    '--json',
+    option('--topk', nargs='+', type=int, default=[1, 5], metavar='K', help='accuracies to compute'),
+    option('--metric', nargs='+', action='append', metavar='KEY=VALUE',
+           help="one of mmpretrain's instead, as in type=SingleLabelMetric average=None"),
+    option('--per-class', action='store_true', help='precision, recall and F1 of each class too'),
+)  # fmt: skip
+def main(args: Namespace) -> None:
     if args.metric:
         samples = predictions.read_samples(args.predictions)
         print(json.dumps(openmmlab(samples, args.metric), indent=1, default=_plain))
@@ -41,10 +34,10 @@ def eval_metric(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps({**metrics, **(dict(per_class=classes) if args.per_class else {})}, indent=1))
         return
-    print(program.table([(name, f'{value:.4g}') for name, value in metrics.items()]))
+    print(table([(name, f'{value:.4g}') for name, value in metrics.items()]))
     if args.per_class:
-        rows = [(name, *(f'{v:.2f}' for v in of.values())) for name, of in classes.items()]
-        print(program.table([('class', *NAMES), *rows]))
+        rows = [(name, *(f'{value:.2f}' for value in of.values())) for name, of in classes.items()]
+        print(table([('class', *NAMES), *rows]))
 
 
 def overall(
@@ -57,8 +50,7 @@ def overall(
         raise ValueError(f'--topk {wrong[0]} is not allowed: it must be from 1 to {classes}, the number of classes')
     ranked = found.scores.argsort(1, descending=True) == found.labels[:, None]
     metrics = {f'accuracy/top{k}': 100 * ranked[:, :k].any(1).double().mean().item() for k in topk if k <= classes}
-    for name in NAMES:
-        metrics[name] = sum(row[name] for row in of_classes) / classes
+    metrics |= {name: sum(row[name] for row in of_classes) / classes for name in NAMES}
     confidence, taken_for = found.scores.max(1)
     right = (taken_for == found.labels).double()
     metrics['calibration error'] = 100 * predictions.calibration_error(confidence, right).item()
@@ -87,12 +79,9 @@ def openmmlab(samples: Sequence[dict], metrics: Sequence[Sequence[str]]) -> dict
     from mmengine.evaluator import Evaluator
     from mmpretrain.registry import METRICS
 
-    built = [METRICS.build(program.parse_options(options)) for options in metrics]
+    built = [METRICS.build(parse_options(options)) for options in metrics]
     return Evaluator(built).offline_evaluate(list(samples), None)
 
 
 def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, 'tolist') else str(value)
-
-
-main = program.entry(eval_metric, parse_args)

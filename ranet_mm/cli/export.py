@@ -2,105 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import warnings
-from collections.abc import Callable, Sequence
+from argparse import ArgumentError, Namespace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from . import program
+from ..weights.fit import fitting
+from ..weights.read import read, weights_of
+from .program import check_ending, command, option, parse_options
 
 Run = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-4  # of logits, relative and absolute
-AXES = {0: 'batch', 2: 'height', 3: 'width'}
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('export', __doc__)
-    parser.add_argument('model', help='name in timm, as in attention56_cifar or attention56_cifar.cifar10')
-    parser.add_argument('out', type=Path, help=f'file to write; its ending chooses the format: {", ".join(FORMATS)}')
-    parser.add_argument('--pretrained', action='store_true', help='with the weights of that name')
-    parser.share('--checkpoint', '--overwrite')
-    parser.add_argument('--num-classes', type=int, help="classes (the variant's own by default)")
-    parser.add_argument('--model-kwargs', nargs='*', default=[], metavar='KEY=VALUE', help='change the model')
-    parser.add_argument('--opset', type=int, default=18, help='version of the ONNX operators, 18 or later')
-    parser.add_argument('--static', action='store_true', help='fix the size of the images; the batch stays dynamic')
-    parser.add_argument('--sizes', type=int, nargs='+', help='sides of the images to check with, in pixels')
-    args = parser.parse_args(argv)
-    if args.out.suffix not in FORMATS:
-        parser.error(f'out {str(args.out)!r} is not allowed: it must end in one of {", ".join(FORMATS)}')
-    if args.opset < 18:
-        parser.error(f'--opset {args.opset} is not allowed: it must be 18 or later')
-    if args.pretrained and args.checkpoint:
-        parser.error('--pretrained and --checkpoint exclude each other')
-    return args
-
-
-def export(args: argparse.Namespace) -> None:
-    """Build, write, check, and say where the file is.
-
-    Raises:
-        FileExistsError: The file exists, and `--overwrite` was not given.
-        RuntimeError: The file does not give the model's logits.
-    """
-    if args.out.exists() and not args.overwrite:
-        raise FileExistsError(f'{str(args.out)!r} exists: --overwrite replaces it')
-    model = build(args)
-    static = args.static or model.head.global_pool.pool_type == 'flatten'
-    write, read = FORMATS[args.out.suffix]
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter('ignore')  # about the exporters' own future
-        write(model, example(model, static), args.out, static, args.opset)
-        run = read(args.out)
-        for side in args.sizes or check_sides(model, static):
-            print(f'{side}x{side}: logits differ by at most {check(model, run, sample_images(model, side)):.1e}')
-    print(f'written and checked: {args.out}')
-
-
-def build(args: argparse.Namespace) -> nn.Module:
-    """The model with its weights, in evaluation mode."""
-    import timm
-
-    from ..weights.fit import fitting
-    from ..weights.read import read, weights_of
-
-    options = dict(pretrained=args.pretrained, num_classes=args.num_classes, scriptable=True)
-    model = timm.create_model(args.model, **options, **program.parse_options(args.model_kwargs))
-    if args.checkpoint:
-        state, _ = weights_of(read(args.checkpoint))
-        model.load_state_dict(fitting(state, model))
-    return model.eval()
-
-
-# Formats ------------------------------------------------------------------------------------------------
-
-
-def example(model: nn.Module, static: bool) -> Tensor:
-    """Images to trace with: two, so that the batch is not taken for fixed, and not square where sizes may vary."""
-    height, width = (model.arch.img_size, model.arch.img_size) if static else (96, 64)
-    return torch.randn(2, model.in_chans, height, width)
-
-
-def axes(static: bool) -> dict[int, str]:
-    return {0: 'batch'} if static else AXES
-
-
-def write_onnx(model: nn.Module, images: Tensor, path: Path, static: bool, opset: int) -> None:
+def write_onnx(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:
     torch.onnx.export(
-        model,
-        (images,),
-        str(path),
-        input_names=['images'],
-        output_names=['logits'],
-        opset_version=opset,
-        dynamic_shapes=(axes(static),),
-        external_data=False,
-        dynamo=True,
-        verbose=False,
-    )
+        model, (images,), str(path), input_names=['images'], output_names=['logits'], opset_version=opset,
+        dynamic_shapes=(axes,), external_data=False, dynamo=True, verbose=False,
+    )  # fmt: skip
 
 
 def read_onnx(path: Path) -> Run:
@@ -110,12 +32,12 @@ def read_onnx(path: Path) -> Run:
     return lambda images: torch.from_numpy(session.run(None, {'images': images.numpy()})[0])
 
 
-def write_torchscript(model: nn.Module, images: Tensor, path: Path, static: bool, opset: int) -> None:
+def write_torchscript(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:
     torch.jit.script(model).save(str(path))
 
 
-def write_program(model: nn.Module, images: Tensor, path: Path, static: bool, opset: int) -> None:
-    shapes = dict.fromkeys(axes(static), torch.export.Dim.AUTO)
+def write_program(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:
+    shapes = dict.fromkeys(axes, torch.export.Dim.AUTO)
     torch.export.save(torch.export.export(model, (images,), dynamic_shapes=(shapes,)), path)
 
 
@@ -126,13 +48,55 @@ FORMATS: dict[str, tuple[Callable[..., None], Callable[[Path], Run]]] = {
 }
 
 
-# Check --------------------------------------------------------------------------------------------------
+@command(
+    option('model', help='name in timm, as in attention56_cifar or attention56_cifar.cifar10'),
+    option('out', type=Path, help=f'file to write; its ending chooses the format: {", ".join(FORMATS)}'),
+    option('--pretrained', action='store_true', help='with the weights of that name'),
+    '--checkpoint',
+    '--overwrite',
+    option('--num-classes', type=int, help="classes (the variant's own by default)"),
+    option('--model-kwargs', nargs='*', default=[], metavar='KEY=VALUE', help='change the model'),
+    option('--opset', type=int, default=18, help='version of the ONNX operators, 18 or later'),
+    option('--static', action='store_true', help='fix the size of the images; the batch stays dynamic'),
+    option('--sizes', type=int, nargs='+', help='sides of the images to check with, in pixels'),
+)
+def main(args: Namespace) -> None:
+    """Build, write, check, and say where the file is."""
+    check_ending('out', args.out, list(FORMATS))
+    if args.opset < 18:
+        raise ArgumentError(None, f'--opset {args.opset} is not allowed: it must be 18 or later')
+    if args.pretrained and args.checkpoint:
+        raise ArgumentError(None, '--pretrained and --checkpoint exclude each other')
+    if args.out.exists() and not args.overwrite:
+        raise FileExistsError(f'{str(args.out)!r} exists: --overwrite replaces it')
+    model = build(args)
+    side = model.arch.img_size
+    if args.static or model.head.global_pool.pool_type == 'flatten':
+        axes, shape, sides = {0: 'batch'}, (side, side), [side]
+    else:  # traced with images that are not square, and checked at an odd size too
+        axes, shape, sides = {0: 'batch', 2: 'height', 3: 'width'}, (96, 64), [side, side * 5 // 4 + 1]
+    images = torch.randn(2, model.in_chans, *shape)  # of one, the batch would be taken for fixed
+    write, load = FORMATS[args.out.suffix]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter('ignore')  # about the exporters' own future
+        write(model, images, args.out, axes, args.opset)
+        run = load(args.out)
+        for side in args.sizes or sides:
+            print(f'{side}x{side}: logits differ by at most {check(model, run, sample_images(model, side)):.1e}')
+    print(f'written and checked: {args.out}')
 
 
-def check_sides(model: nn.Module, static: bool) -> list[int]:
-    """The native size, and an odd one where sizes may vary."""
-    native = model.arch.img_size
-    return [native] if static else [native, native * 5 // 4 + 1]
+def build(args: Namespace) -> nn.Module:
+    """The model with its weights, in evaluation mode."""
+    import timm
+
+    options = dict(pretrained=args.pretrained, num_classes=args.num_classes, scriptable=True)
+    model = timm.create_model(args.model, **options, **parse_options(args.model_kwargs))
+    if args.checkpoint:
+        state, _ = weights_of(read(args.checkpoint))
+        model.load_state_dict(fitting(state, model))
+    return model.eval()
 
 
 def sample_images(model: nn.Module, side: int) -> Tensor:
@@ -161,6 +125,3 @@ def check(model: nn.Module, run: Run, images: Tensor) -> float:
             f'for images of {images.shape[-2]}x{images.shape[-1]}'
         )
     return difference.max().item()
-
-
-main = program.entry(export, parse_args)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,15 @@ import yaml
 from ..complexity import complexity
 from ..lab.image_files import natural
 from ..mm import config
-from . import program
+from .program import command
 
 FOLDER = Path('configs', 'ranet')
 DATA = dict(cifar10='CIFAR-10', cifar100='CIFAR-100', in1k='ImageNet-1k', digits='Digits (scikit-learn)')
 NOT_COUNTED = {'drop_path_rate', 'init_cfg', 'zero_init_last'}
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('metafile', __doc__)
-    parser.share('--root', '--check')
-    return parser.parse_args(argv)
-
-
-def run(args: argparse.Namespace) -> int:
+@command('--root', '--check')
+def main(args: Namespace) -> int:
     path = args.root / FOLDER / 'metafile.yml'
     old = path.read_text(encoding='utf-8')
     new = updated(args.root, yaml.safe_load(old))
@@ -79,6 +74,3 @@ def built(model: str) -> dict[str, int]:
 
     init_default_scope('mmpretrain')
     return complexity(MODELS.build(json.loads(model)).to('meta'), torch.empty(1, 3, 32, 32, device='meta'))
-
-
-main = program.entry(run, parse_args)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from typing import Any
@@ -11,16 +11,9 @@ from typing import Any
 from .. import weights
 from ..arch import ARCHS
 from ..complexity import Classifier, shapes_alone
-from . import program
+from .program import command, option, table
 
 COLUMNS = ('model', 'depth', 'params', 'input', 'classes', 'weights')
-
-
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('models', __doc__)
-    parser.share('pattern', '--json')
-    parser.add_argument('--pretrained', action='store_true', help='models with weights alone')
-    return parser.parse_args(argv)
 
 
 def row(name: str, tags: Sequence[str]) -> dict[str, Any]:
@@ -35,16 +28,9 @@ def row(name: str, tags: Sequence[str]) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def models(args: argparse.Namespace) -> None:
-    """Print the table.
-
-    Raises:
-        ValueError: No name fits.
-    """
-    tags: dict[str, list[str]] = {name: [] for name in ARCHS}
-    for row_name in weights.index():
-        name, _, tag = row_name.partition('.')
-        tags[name].append(tag)
+@command('pattern', '--json', option('--pretrained', action='store_true', help='models with weights alone'))
+def main(args: Namespace) -> None:
+    tags = {name: [w.partition('.')[2] for w in weights.index() if w.partition('.')[0] == name] for name in ARCHS}
     names = [name for name in ARCHS if fnmatch(name, args.pattern) and (tags[name] or not args.pretrained)]
     if not names:
         of = ' with weights' if args.pretrained else ''
@@ -54,11 +40,8 @@ def models(args: argparse.Namespace) -> None:
         print(json.dumps(rows, indent=1))
         return
     cells = [
-        (r['name'], str(r['depth']), f'{r["params"]:,}', 'x'.join(map(str, r['input_size'][1:])),
-         str(r['num_classes']), ', '.join(r['weights']) or '-')
+        (r['name'], r['depth'], f'{r["params"]:,}', 'x'.join(map(str, r['input_size'][1:])), r['num_classes'],
+         ', '.join(r['weights']) or '-')
         for r in rows
     ]  # fmt: skip
-    print(program.table([COLUMNS, *cells]))
-
-
-main = program.entry(models, parse_args)
+    print(table([COLUMNS, *cells]))

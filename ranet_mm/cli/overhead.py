@@ -6,30 +6,28 @@ in one process, step by step in turns, so that whatever else the machine does sl
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from argparse import Namespace
+from collections import defaultdict
+from collections.abc import Callable
 from copy import deepcopy
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..mm import config
-from . import program
+from .program import COUNT, FILE, command, config_options, option, seconds, synchronize, table, write_json
 
 SKIPPED = 5  # steps that compile, choose algorithms and make gradients
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('overhead', __doc__, positive=('steps',))
-    parser.add_config()
-    parser.add_argument('--steps', type=int, default=200, metavar='N', help='steps of each, in turns')
-    parser.add_argument('--json', **program.FILE, help='write every step to this file too')
-    return parser.parse_args(argv)
-
-
-def overhead(args: argparse.Namespace) -> None:
+@command(
+    config_options,
+    option('--steps', **COUNT, default=200, help='steps of each, in turns'),
+    option('--json', **FILE, help='write every step to this file too'),
+)
+def main(args: Namespace) -> None:
     """Measure, print a table, and write JSON where it is asked for."""
     cfg = config.load_config(args)
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -44,9 +42,9 @@ def overhead(args: argparse.Namespace) -> None:
     ratios = [a / b for a, b in zip(found['runner'], found['bare loop'], strict=True)]
     rows = {**{f'{name}, ms': values for name, values in found.items()}, 'runner / bare loop': ratios}
     cells = [[name, *(f'{of(values):.3f}' for of in (median, min, max))] for name, values in rows.items()]
-    print(program.table([[f'{args.steps} steps', 'median', 'lowest', 'highest'], *cells]))
+    print(table([[f'{args.steps} steps', 'median', 'lowest', 'highest'], *cells]))
     if args.json:
-        program.write_json(args.json, dict(milliseconds=found, ratios=ratios))
+        write_json(args.json, dict(milliseconds=found, ratios=ratios))
 
 
 class _Enough(Exception):  # noqa: N818 - ends a run, and is no error
@@ -60,7 +58,7 @@ class Clock:
         self.seconds: dict[str, list[float]] = {
             name: [] for name in ('bare loop', 'runner', 'of it hooks', 'of it data')
         }
-        self.now: dict[str, float] = {}
+        self.now: dict[str, float] = defaultdict(float)
 
     def timed(self, name: str, work: Callable) -> Callable:
         """The same work, whose time adds to a part of the step."""
@@ -70,52 +68,39 @@ class Clock:
             try:
                 return work(*args, **kwargs)
             finally:
-                self.now[name] = self.now.get(name, 0.0) + time.perf_counter() - started
+                self.now[name] += time.perf_counter() - started
 
         return run
 
-    def note(self, **seconds: float) -> None:
-        for name in self.seconds:
-            self.seconds[name].append({**self.now, **seconds}.get(name, 0.0))
-        self.now.clear()
+    def note(self, seconds: dict[str, float]) -> None:
+        self.now |= seconds
+        for name, values in self.seconds.items():
+            values.append(self.now[name])
 
 
 def in_turns(runner: Any, steps: int) -> Clock:
     """Have a runner take a bare step after each of its own."""
-    from mmengine.hooks import Hook
-
     clock = Clock()
+    call_hook = clock.timed('of it hooks', runner.call_hook)
+    bare = since = None
 
-    class Turns(Hook):
-        priority = 100  # after all others
-
-        def before_train(self, runner: Any) -> None:
+    def call(fn_name: str, **kwargs: Any) -> None:
+        nonlocal bare, since
+        call_hook(fn_name, **kwargs)
+        if fn_name == 'before_train':
             model = runner.model.module if hasattr(runner.model, 'module') else runner.model
             preprocessor = model.data_preprocessor
             preprocessor.forward = clock.timed('of it data', preprocessor.forward)
-            self.bare, self.since = bare_step(runner), None
-
-        def after_train_iter(self, runner: Any, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+            bare = bare_step(runner)
+        elif fn_name == 'after_train_iter':
             synchronize()
-            self.took = None if self.since is None else time.perf_counter() - self.since
-
-        def turn(self) -> None:
-            bare = seconds(self.bare)
-            if self.took is not None:
-                clock.note(**{'runner': self.took, 'bare loop': bare})
+            ended, spent = time.perf_counter(), seconds(bare)
+            if since is not None:  # the first step began unseen
+                clock.note({'runner': ended - since, 'bare loop': spent})
             if len(clock.seconds['runner']) >= steps + SKIPPED:
                 raise _Enough
             clock.now.clear()
-            self.since = time.perf_counter()
-
-    turns = Turns()
-    runner.register_hook(turns)
-    call_hook = clock.timed('of it hooks', runner.call_hook)
-
-    def call(fn_name: str, **kwargs: Any) -> None:
-        call_hook(fn_name, **kwargs)
-        if fn_name == 'after_train_iter':
-            turns.turn()
+            since = time.perf_counter()
 
     runner.call_hook = call
     return clock
@@ -139,21 +124,3 @@ def bare_step(runner: Any) -> Callable[[], None]:
         wrapper.optimizer.zero_grad()
 
     return step
-
-
-def seconds(work: Callable[[], None]) -> float:
-    synchronize()
-    started = time.perf_counter()
-    work()
-    synchronize()
-    return time.perf_counter() - started
-
-
-def synchronize() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-main = program.entry(overhead, parse_args)

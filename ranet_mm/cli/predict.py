@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import textwrap
+from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,57 +12,46 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from .. import weights
 from ..lab import image_files
 from ..machine import cores
 from ..weights import description
 from ..weights.read import read, weights_of
-from . import program
+from .program import FILE, Positive, check_timm_model, command, option, table
 
+DEFAULT = next(iter(weights.index()))  # model
 COLUMNS = ('image', 'class', 'probability')
 MANY = 100  # images, above which progress is shown
 DECODERS = 4  # threads at most
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    shipped = list(weights.index())
-    parser = program.Parser('predict', __doc__, positive=('topk', 'batch_size'))
-    parser.add_argument(
-        'images', nargs='+', metavar='IMAGE', help="image files, folders of them, or quoted patterns: 'photos/**/*.jpg'"
-    )
-    parser.add_argument('--model', help=f'name in timm, with the tag of its weights ({shipped[0]} by default)')
-    parser.share('--checkpoint', '--batch-size', '--device')
-    parser.add_argument('--topk', type=int, default=5, metavar='K', help='classes to show of each image')
-    parser.add_argument('--json', **program.FILE, help='write every probability to this file too')
-    args = parser.parse_args(argv)
-    if not args.model and not args.checkpoint:
-        args.model = shipped[0]
-    return args
-
-
-def predict(args: argparse.Namespace) -> None:
-    """Print a table, and write JSON where it is asked for.
-
-    Raises:
-        FileNotFoundError: An image or the checkpoint does not exist.
-        ValueError: No image is found, a file cannot be read, or the weights are not the model's; where it is some
-            images alone that cannot be read, the others are predicted first.
-    """
+@command(
+    option('images', nargs='+', metavar='IMAGE',
+           help="image files, folders of them, or quoted patterns: 'photos/**/*.jpg'"),
+    option('--model', help=f'name in timm, with the tag of its weights ({DEFAULT} by default)'),
+    '--checkpoint',
+    '--batch-size',
+    '--device',
+    option('--topk', type=int, action=Positive, default=5, metavar='K', help='classes to show of each image'),
+    option('--json', **FILE, help='write every probability to this file too'),
+)  # fmt: skip
+def main(args: Namespace) -> None:
+    """Print a table, and write JSON where it is asked for; images that cannot be read cost no others theirs."""
     paths = image_files.find(args.images)
     model = load(args.model, args.checkpoint).to(args.device)
-    names = class_names(model)
-    found, unread = {}, []
+    names = model.pretrained_cfg.get('label_names') or [str(i) for i in range(model.num_classes)]
     results = probabilities(model, paths, args.batch_size, args.device)
-    for path, result in zip(paths, with_progress(results, len(paths)), strict=True):
-        if isinstance(result, Tensor):
-            found[path] = result
-        else:
-            unread.append(str(result))
+    quiet = None if len(paths) > MANY else True  # None: where standard error is no terminal
+    bar = tqdm(results, 'predicting', len(paths), leave=False, unit=' images', disable=quiet)
+    results = dict(zip(paths, bar, strict=True))
+    found = {path: result for path, result in results.items() if isinstance(result, Tensor)}
+    unread = [str(result) for result in results.values() if not isinstance(result, Tensor)]
     if args.json and found:
-        write_json(args.json, args.checkpoint or args.model, ranked(found, names))
+        write_json(args.json, args.checkpoint or args.model or DEFAULT, ranked(found, names))
     if found:
-        print(program.table([COLUMNS, *rows(ranked(found, names), args.topk)], left=2))
+        print(table([COLUMNS, *rows(ranked(found, names), args.topk)], left=2))
     if unread:
         others = [f'the other {len(found)} of {len(paths)} images are predicted'] if found else []
         raise ValueError('; '.join(unread + others))
@@ -71,7 +60,10 @@ def predict(args: argparse.Namespace) -> None:
 def load(name: str | None, checkpoint: str | None) -> nn.Module:
     """The model with its weights, shipped ones or those of a file, which may say what model it holds."""
     if not checkpoint:
-        return shipped(name)
+        import timm
+
+        check_timm_model(name or DEFAULT)
+        return timm.create_model(name or DEFAULT, pretrained=True).eval()
     found = read(checkpoint)
     state, _ = weights_of(found)
     about = description.of_checkpoint(found, state)
@@ -79,18 +71,6 @@ def load(name: str | None, checkpoint: str | None) -> nn.Module:
     if about['architecture'] is None:
         raise ValueError(f'checkpoint {checkpoint!r} does not say what model it holds: name one by --model')
     return description.build(about, state)
-
-
-def shipped(name: str) -> nn.Module:
-    import timm
-
-    program.check_timm_model(name)
-    return timm.create_model(name, pretrained=True).eval()
-
-
-def class_names(model: nn.Module) -> Sequence[str]:
-    """Names that come with the weights, or else numbers."""
-    return model.pretrained_cfg.get('label_names') or [str(i) for i in range(model.num_classes)]
 
 
 @torch.inference_mode()
@@ -116,15 +96,6 @@ def probabilities(
             scores = iter(model(torch.stack(images).to(device)).float().softmax(1).cpu() if images else ())
             for image in batch:
                 yield next(scores) if isinstance(image, Tensor) else image
-
-
-def with_progress(results: Iterable[Any], total: int) -> Iterable[Any]:
-    """The same, with a bar on standard error where they are many and it is a terminal."""
-    if total <= MANY:
-        return results
-    from tqdm import tqdm
-
-    return tqdm(results, 'predicting', total, leave=False, unit=' images', disable=None)
 
 
 def read_image(path: str) -> Any:
@@ -165,6 +136,3 @@ def rows(found: Iterable[dict[str, Any]], topk: int) -> Iterable[tuple[str, str,
     for image in found:
         for place, guess in enumerate(image['predictions'][:topk]):
             yield '' if place else image['image'], guess['label'], f'{100 * guess["probability"]:.2f} %'
-
-
-main = program.entry(predict, parse_args)

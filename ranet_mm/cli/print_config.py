@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..mm import config
-from . import program
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
+from .program import command, config_options, option
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('print-config', __doc__)
-    parser.add_config()
-    parser.add_argument('--field', metavar='NAME', help='this part alone, as in model.backbone')
-    parser.add_argument('--out', metavar='FILE.py', type=Path, help='write it to this file instead')
-    return parser.parse_args(argv)
-
-
-def print_config(args: argparse.Namespace) -> None:
-    """Print the config as Python, or write it where it is asked for.
-
-    Raises:
-        KeyError: The config has no such field.
-        FileExistsError: The file to write exists.
-    """
+@command(
+    config_options,
+    option('--field', metavar='NAME', help='this part alone, as in model.backbone'),
+    option('--out', metavar='FILE.py', type=Path, help='write it to this file instead'),
+)
+def main(args: Namespace) -> None:
+    """Print the config as Python, or write it where it is asked for."""
     cfg = config.load_config(args)
     if args.field:
         cfg = type(cfg)({args.field.rpartition('.')[2]: part(cfg, args.field)})
@@ -42,8 +30,12 @@ def print_config(args: argparse.Namespace) -> None:
     print(f'written to {args.out}')
 
 
-def part(cfg: Config, field: str) -> Any:
-    """What a dotted name stands for; a number counts in a list."""
+def part(cfg: config.Config, field: str) -> Any:
+    """What a dotted name stands for; a number counts in a list.
+
+    Raises:
+        KeyError: The config has no such field.
+    """
     found = cfg.to_dict()
     for name in field.split('.'):
         keys = list(found) if isinstance(found, dict) else list(map(str, range(len(found or ()))))
@@ -51,6 +43,3 @@ def part(cfg: Config, field: str) -> Any:
             raise KeyError(f'field {field!r} is not in the config: in place of {name!r} there are {", ".join(keys)}')
         found = found[name] if isinstance(found, dict) else found[int(name)]
     return found
-
-
-main = program.entry(print_config, parse_args)

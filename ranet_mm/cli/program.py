@@ -9,18 +9,33 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 COMMAND = 'ranet'
 FILE = dict(metavar='FILE', type=Path)
-# Options that several programs have; `Parser.share` adds them.
+
+
+class Positive(argparse.Action):
+    """Takes a number that must be above 0."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        if not values > 0:
+            parser.error(f'{self.option_strings[0]} {values} is not allowed: it must be above 0')
+        setattr(namespace, self.dest, values)
+
+
+COUNT = dict(metavar='N', type=int, action=Positive)
+# Options that several programs have, which each names alone.
 SHARED = {
     'pattern': dict(nargs='?', default='*', help='names to list, as in "*56*"'),
     'predictions': dict(help='file of `test --dump`: .npz or .pkl'),
-    '--batch-size': dict(type=int, default=32, metavar='N', help='images at a time'),
+    '--batch-size': dict(**COUNT, default=32, help='images at a time'),
     '--check': dict(action='store_true', help='write nothing; exit with 1 where anything is not current'),
     '--checkpoint': dict(metavar='FILE', help='weights from a file, of timm or of OpenMMLab'),
     '--device': dict(default='cpu', help='where to compute, as in cuda'),
@@ -31,58 +46,38 @@ SHARED = {
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """The options of a program; a wrong command line is reported in one sentence, without the usage text.
+class Program(argparse.ArgumentParser):
+    """The program `ranet NAME`: called with arguments, or else with those of the process, it returns its exit code.
+
+    That is what its work returns, 1 after an error, 2 for a wrong command line, 130 if interrupted. An error is printed
+    in one sentence, without the usage text, and with its traceback where `--debug` asks for it.
 
     Args:
-        name: The program's name, as in `ranet NAME`.
-        description: The docstring of its module, of which the first line is shown.
-        positive: Options whose numbers must be above 0 where they are given.
+        work: What it does with the arguments. Its module gives the program's name and description.
+        options: See `command`.
         **kwargs: As in argparse.
     """
 
-    def __init__(self, name: str, description: str, positive: Sequence[str] = (), **kwargs: Any) -> None:
-        super().__init__(f'{COMMAND} {name}', description=description.partition('\n')[0], **kwargs)
-        self.positive = positive
-        self.add_argument('--debug', action='store_true', help='show the traceback of an error')
+    def __init__(
+        self, work: Callable[[argparse.Namespace], int | None], options: Sequence[Option | str], **kwargs: Any
+    ) -> None:
+        name = work.__module__.rpartition('.')[2].replace('_', '-')
+        description = sys.modules[work.__module__].__doc__.partition('\n')[0]
+        super().__init__(f'{COMMAND} {name}', description=description, **kwargs)
+        self.work = work
+        for add in (option('--debug', action='store_true', help='show the traceback of an error'), *options):
+            (shared(add) if isinstance(add, str) else add)(self)
 
-    def share(self, *options: str, **changes: Any) -> None:
-        """Add options that other programs have too."""
-        for option in options:
-            self.add_argument(option, **{**SHARED[option], **changes})
-
-    def add_config(self) -> None:
-        """A config and changes of it."""
-        from ..mm.engine.console import quiet_imports
-
-        quiet_imports()
-        from mmengine.config import DictAction
-
-        self.add_argument(
-            'config', help="config file, or one of the package's own by its name, as in ranet/att56_digits"
-        )
-        self.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
-        self.set_defaults(work_dir=None, no_pin_memory=False, launcher='none', local_rank=0)
-
-    def add_run(self) -> None:
-        """A config, and how and where it runs: what train and test share, named as in mmpretrain's tools."""
-        self.add_config()
-        self.add_argument('--work-dir', help='where logs and results go (work_dirs/<config name> by default)')
-        self.add_argument('--amp', action='store_true', help='mixed precision, in the format this device is fast at')
-        self.add_argument('--no-pin-memory', action='store_true', help='do not pin memory in data loaders')
-        self.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-        self.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        code = self._run(self.parse_args(argv))
+        gc.collect()  # models are in cycles, and one of several processes holds their group: see `launch.leave`
+        return code
 
     def parse_args(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
-        """The arguments, which are those of the process where none are given."""
         try:
             args = super().parse_args(argv)
         except (ValueError, AssertionError, RecursionError):  # from mmengine's DictAction
             self.error('--cfg-options takes KEY=VALUE, where VALUE is a word, a number or a list of them')
-        for option in self.positive:
-            value = getattr(args, option)
-            if value is not None and not value > 0:
-                self.error(f'--{option.replace("_", "-")} {value} is not allowed: it must be above 0')
         if 'local_rank' in args:
             os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
         return args
@@ -90,41 +85,72 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'error: {message} (--help lists the options)\n')
 
+    def _run(self, args: argparse.Namespace) -> int:
+        try:
+            code = self.work(args) or 0
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:  # the reader has seen enough, as in `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except argparse.ArgumentError as error:
+            self.error(str(error))
+        except KeyboardInterrupt as interrupt:
+            if is_main_process():
+                print(f'error: {interrupt or "interrupted"}', file=sys.stderr)
+            return 130
+        except Exception as error:
+            if args.debug:
+                raise
+            print(f'error: {sentence(error)} (--debug shows where)', file=sys.stderr)
+            return 1
 
-def entry(
-    program: Callable[[argparse.Namespace], int | None],
-    parse_args: Callable[[Sequence[str] | None], argparse.Namespace],
-) -> Callable[[Sequence[str] | None], int]:
-    """The `main` of a command: arguments in, exit code out; it is the program's, 1 after an error, 130 if interrupted.
 
-    An error is printed in one sentence, and its traceback with `--debug` alone.
+Option = Callable[[Program], Any]
+
+
+def command(*options: Option | str, **kwargs: Any) -> Callable[[Callable], Program]:
+    """Make a function of the arguments a program.
+
+    Args:
+        *options: From `option` or `shared`, the name alone of one in `SHARED`, `config_options` or `run_options`.
+        **kwargs: Of the parser, as in argparse.
     """
-
-    def main(argv: Sequence[str] | None = None) -> int:
-        code = _run(program, parse_args(argv))
-        gc.collect()  # models are in cycles, and one of several processes holds their group: see `launch.leave`
-        return code
-
-    return main
+    return lambda work: Program(work, options, **kwargs)
 
 
-def _run(program: Callable[[argparse.Namespace], int | None], args: argparse.Namespace) -> int:
-    try:
-        code = program(args) or 0
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # the reader has seen enough, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt as interrupt:
-        if is_main_process():
-            print(f'error: {interrupt or "interrupted"}', file=sys.stderr)
-        return 130
-    except Exception as error:
-        if args.debug:
-            raise
-        print(f'error: {sentence(error)} (--debug shows where)', file=sys.stderr)
-        return 1
+def option(*names: str, **kwargs: Any) -> Option:
+    """An option or argument, as argparse's `add_argument` takes it."""
+    return lambda program: program.add_argument(*names, **kwargs)
+
+
+def shared(name: str, **changes: Any) -> Option:
+    """An option of `SHARED`, changed."""
+    return option(name, **{**SHARED[name], **changes})
+
+
+def config_options(program: Program) -> None:
+    """A config and changes of it."""
+    from ..mm.engine.console import quiet_imports
+
+    quiet_imports()
+    from mmengine.config import DictAction
+
+    program.add_argument(
+        'config', help="config file, or one of the package's own by its name, as in ranet/att56_digits"
+    )
+    program.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
+    program.set_defaults(work_dir=None, no_pin_memory=False, launcher='none', local_rank=0)
+
+
+def run_options(program: Program) -> None:
+    """A config, and how and where it runs: what train and test share, named as in mmpretrain's tools."""
+    config_options(program)
+    program.add_argument('--work-dir', help='where logs and results go (work_dirs/<config name> by default)')
+    program.add_argument('--amp', action='store_true', help='mixed precision, in the format this device is fast at')
+    program.add_argument('--no-pin-memory', action='store_true', help='do not pin memory in data loaders')
+    program.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    program.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
 def sentence(error: Exception) -> str:
@@ -162,6 +188,14 @@ def is_main_process() -> bool:
     return int(os.environ.get('RANK', 0)) == 0
 
 
+def check_ending(name: str, path: str | Path, allowed: Sequence[str], what: str = 'it must end') -> None:
+    """Refuse a command line whose option or argument of this name is a file of another kind."""
+    if Path(path).suffix not in allowed:
+        raise argparse.ArgumentError(
+            None, f'{name} {str(path)!r} is not allowed: {what} in one of {", ".join(allowed)}'
+        )
+
+
 def check_timm_model(name: str) -> None:
     """Raises `ValueError` where timm has no model of that name; a tag of weights may follow it."""
     import timm
@@ -182,8 +216,9 @@ def whole(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+def table(rows: Iterable[Iterable[Any]], left: int = 1) -> str:
     """Columns as wide as their widest cell: so many to the left, the others to the right."""
+    rows = [[*map(str, row)] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -194,3 +229,21 @@ def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
 
 def write_json(path: Path, found: Any) -> None:
     path.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+
+
+def seconds(step: Callable[[], Any], steps: int = 1, device: Any = None) -> float:
+    """What some steps take, with all that they leave a GPU to do."""
+    synchronize(device)
+    started = time.perf_counter()
+    for _ in range(steps):
+        step()
+    synchronize(device)
+    return time.perf_counter() - started
+
+
+def synchronize(device: Any = None) -> None:
+    """Wait for a GPU, where this process uses one."""
+    import torch
+
+    if torch.cuda.is_initialized() and str(device) != 'cpu':
+        torch.cuda.synchronize(device)

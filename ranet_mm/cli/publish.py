@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from argparse import BooleanOptionalAction, Namespace
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,31 +16,21 @@ from torch import Tensor
 
 from ..weights import description, keys
 from ..weights.read import ABOUT, read, weights_of
-from . import program
+from .program import command, option, whole
 
 DIGITS = 8  # of the SHA-256 in a file's name, as many as torch.hub checks
 KEPT = ('epoch', 'iter', 'mmengine_version', 'dataset_meta')
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('publish', __doc__)
-    parser.add_argument('checkpoint', help='checkpoint of a training run, of OpenMMLab or of timm')
-    parser.add_argument('name', help='start of the names to write, as in published/att56_digits')
-    parser.add_argument(
-        '--ema', action=argparse.BooleanOptionalAction,
-        help='the averaged weights, or those as trained; the averaged ones where there are some by default',
-    )  # fmt: skip
-    parser.add_argument('--model', help='timm name of the model, where the checkpoint does not say it')
-    return parser.parse_args(argv)
-
-
-def publish(args: argparse.Namespace) -> None:
-    """Check the weights against the model, write the files, and say how to load them.
-
-    Raises:
-        FileExistsError: A file of that name exists.
-        ValueError: The checkpoint cannot be read, or its weights are not the model's.
-    """
+@command(
+    option('checkpoint', help='checkpoint of a training run, of OpenMMLab or of timm'),
+    option('name', help='start of the names to write, as in published/att56_digits'),
+    option('--ema', action=BooleanOptionalAction,
+           help='the averaged weights, or those as trained; the averaged ones where there are some by default'),
+    option('--model', help='timm name of the model, where the checkpoint does not say it'),
+)  # fmt: skip
+def main(args: Namespace) -> None:
+    """Check the weights against the model, write the files, and say how to load them."""
     checkpoint = read(args.checkpoint)
     state, averaged = weights_of(checkpoint, args.ema)
     about = description.of_checkpoint(checkpoint, state)
@@ -53,8 +43,8 @@ def publish(args: argparse.Namespace) -> None:
     paths = write(args.name, contents)
     print(f'{len(state)} tensors, {"averaged over the run" if averaged else "as trained"}')
     for suffix, path in paths.items():
-        size = path.stat().st_size / 2**20
-        print(f'{path}  {size:.1f} MiB  SHA-256 {hashlib.sha256(contents[suffix]).hexdigest()}')
+        data = contents[suffix]
+        print(f'{path}  {len(data) / 2**20:.1f} MiB  SHA-256 {hashlib.sha256(data).hexdigest()}')
     if about['architecture'] and '.safetensors' in paths:
         print(f'timm: {loading(about, paths[".safetensors"])}')
 
@@ -79,17 +69,18 @@ def pth(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor], about: Mappi
 
 
 def write(name: str, contents: Mapping[str, bytes]) -> dict[str, Path]:
-    """Write each content to a file named after its digest, all of them or none; returns the paths by ending."""
+    """Write each content to a file named after its digest, all of them or none; returns the paths by ending.
+
+    Raises:
+        FileExistsError: A file of that name exists.
+    """
     start = name.removesuffix('.pth').removesuffix('.safetensors')
-    paths = {
-        suffix: Path(f'{start}-{hashlib.sha256(data).hexdigest()[:DIGITS]}{suffix}')
-        for suffix, data in contents.items()
-    }
+    paths = {end: Path(f'{start}-{hashlib.sha256(data).hexdigest()[:DIGITS]}{end}') for end, data in contents.items()}
     for path in paths.values():
         if path.exists():
             raise FileExistsError(f'{str(path)!r} exists already: these weights have been published under this name')
     for suffix, path in paths.items():
-        with program.whole(path) as part:
+        with whole(path) as part:
             part.write_bytes(contents[suffix])
     return paths
 
@@ -102,6 +93,3 @@ def loading(about: Mapping[str, Any], path: Path) -> str:
     overlay = {'file': str(path), **description.tuples(about['pretrained_cfg'])}
     given = ''.join(f', {key}={value!r}' for key, value in about['model_args'].items())
     return f'timm.create_model({about["architecture"]!r}{given}, pretrained=True, pretrained_cfg_overlay={overlay})'
-
-
-main = program.entry(publish, parse_args)

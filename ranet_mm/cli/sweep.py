@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 import json
 import math
 import os
 import shlex
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ..lab.cost import images
 from ..lab.grid import REST, Cell, collect
 from ..lab.pool import Places, Pool
 from ..machine import cores
-from . import program
+from .program import COUNT, Positive, command, option, parse_options, sentence
 
 FAILED, UNFINISHED = 1, 3
 RATES = (10_000, 20_000)  # images/s
@@ -25,35 +25,24 @@ JOBS = 'jobs'  # folder of what a cluster's jobs write
 DAY = 24 * 60.0  # minutes
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser(
-        'sweep', __doc__, positive=('jobs', 'threads', 'max_minutes'),
-        epilog='Exit code: 0 every cell has its record, 1 a cell failed, 3 cells are left for the next call.',
-    )  # fmt: skip
-    parser.add_argument('files', nargs='+', metavar='FILE', help='sweep files, the most valuable first')
-    parser.add_argument('--only', nargs='+', default=[], metavar='AXIS=VALUE', help='run these cells alone')
-    parser.add_argument(
-        '--max-minutes', type=float, default=math.inf, metavar='M',
-        help='then stop: running cells write a checkpoint, from which the next call goes on',
-    )  # fmt: skip
-    parser.add_argument('--jobs', type=int, metavar='N', help="cells at a time, instead of what the files' jobs say")
-    parser.add_argument('--threads', type=int, metavar='N', help='threads of each cell (cores / jobs by default)')
-    parser.add_argument('--dry-run', action='store_true', help='list the cells: state, seconds, command')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/sweeps'), help='where the runs go')
-    parser.add_argument('--records', type=Path, default=Path('results'), help='where records of finished runs go')
-    parser.add_argument('--cluster', choices=CLUSTERS, help='submit the cells as jobs, of --max-minutes at a time each')
-    parser.add_argument('--partition', metavar='NAME', help='of Slurm, for the jobs')
-    parser.add_argument('--cluster-options', nargs='+', default=[], metavar='KEY=VALUE',
-                        help='what each job asks for, as in gpus_per_node=1 or slurm_qos=long')  # fmt: skip
-    return parser.parse_args(argv)
-
-
-def sweep(args: argparse.Namespace) -> int:
-    """Run what has no record yet; the exit code tells what is left.
-
-    Raises:
-        ValueError: A cell takes the rest of the time, but there is no end to it.
-    """
+@command(
+    option('files', nargs='+', metavar='FILE', help='sweep files, the most valuable first'),
+    option('--only', nargs='+', default=[], metavar='AXIS=VALUE', help='run these cells alone'),
+    option('--max-minutes', type=float, action=Positive, default=math.inf, metavar='M',
+           help='then stop: running cells write a checkpoint, from which the next call goes on'),
+    option('--jobs', **COUNT, help="cells at a time, instead of what the files' jobs say"),
+    option('--threads', **COUNT, help='threads of each cell (cores / jobs by default)'),
+    option('--dry-run', action='store_true', help='list the cells: state, seconds, command'),
+    option('--work-dir', type=Path, default=Path('work_dirs/sweeps'), help='where the runs go'),
+    option('--records', type=Path, default=Path('results'), help='where records of finished runs go'),
+    option('--cluster', choices=CLUSTERS, help='submit the cells as jobs, of --max-minutes at a time each'),
+    option('--partition', metavar='NAME', help='of Slurm, for the jobs'),
+    option('--cluster-options', nargs='+', default=[], metavar='KEY=VALUE',
+           help='what each job asks for, as in gpus_per_node=1 or slurm_qos=long'),
+    epilog='Exit code: 0 every cell has its record, 1 a cell failed, 3 cells are left for the next call.',
+)  # fmt: skip
+def main(args: Namespace) -> int:
+    """Run what has no record yet; the exit code tells what is left."""
     cells = collect(args.files, args.only)
     if args.jobs:
         cells = [dataclasses.replace(c, jobs=args.jobs) for c in cells]
@@ -69,7 +58,8 @@ def sweep(args: argparse.Namespace) -> int:
         return send(args, [c for c, state in zip(cells, states, strict=True) if state != 'done'], places)
     from ..lab.board import Board
 
-    threads = args.threads or default_threads(max(c.jobs for c in cells))
+    asked = args.threads or int(os.environ.get('OMP_NUM_THREADS', 0))
+    threads = asked or max(1, cores() // max(c.jobs for c in cells))
     pool = Pool(cells, places, Board(len(cells), states.count('done')), threads, 60 * args.max_minutes)
     outcomes = pool.run()
     left = outcomes['cut'] + outcomes['waiting']
@@ -80,23 +70,18 @@ def sweep(args: argparse.Namespace) -> int:
     return UNFINISHED if left else 0
 
 
-def send(args: argparse.Namespace, cells: Sequence[Cell], places: Places) -> int:
+def send(args: Namespace, cells: Sequence[Cell], places: Places) -> int:
     """Submit cells to a cluster; the exit code is that of cells that are left."""
     minutes = DAY if args.max_minutes == math.inf else args.max_minutes
     options = dict(
         name='ranet', timeout_min=math.ceil(minutes), cpus_per_task=args.threads, slurm_partition=args.partition
     )
     jobs = [CellJob(dataclasses.replace(c, jobs=1), places, args.threads, minutes) for c in cells]
-    submitted = submit(jobs, places.runs / JOBS, args.cluster, options | program.parse_options(args.cluster_options))
+    submitted = submit(jobs, places.runs / JOBS, args.cluster, options | parse_options(args.cluster_options))
     for cell, job in zip(cells, submitted, strict=True):
         print(f'{job.job_id} {cell.title}')
     print(f'{len(jobs)} cells submitted to {args.cluster}; their logs are in {places.runs / JOBS}')
     return UNFINISHED if jobs else 0
-
-
-def default_threads(jobs: int) -> int:
-    """What OMP_NUM_THREADS says, or else an equal share of the cores."""
-    return int(os.environ.get('OMP_NUM_THREADS', 0)) or max(1, cores() // jobs)
 
 
 def show(cells: Sequence[Cell], places: Places) -> None:
@@ -135,11 +120,8 @@ def _images(config: str, options: str) -> int | str:
     try:
         return images(read_config(config, json.loads(options))) or '?'
     except Exception as error:
-        return f'? ({program.sentence(error)})'
+        return f'? ({sentence(error)})'
 
 
 def _shown(cost: tuple[float, ...]) -> str:
     return f'{" or ".join(dict.fromkeys(f"{round(s, 1):g}" for s in cost))} s'
-
-
-main = program.entry(sweep, parse_args)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
 
 from ..lab import plots
 from ..lab.tables import SWEEPS, TABLES, study_tables, sweep_table
-from . import program
+from .program import command
 
 DOCUMENTS = (
     'README.md', 'configs/ranet/README.md', 'results/README.md', 'docs/results.md', 'docs/detection.md',
@@ -18,13 +17,8 @@ DOCUMENTS = (
 REGION = re.compile(r'(?P<open><!-- (?P<name>[\w/-]+):begin -->\n).*?(?P<close><!-- (?P=name):end -->)', re.DOTALL)
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('tables', __doc__)
-    parser.share('--root', '--check')
-    return parser.parse_args(argv)
-
-
-def run(args: argparse.Namespace) -> int:
+@command('--root', '--check')
+def main(args: Namespace) -> int:
     stale = [name for name in DOCUMENTS if not _document(args.root, name, args.check)]
     stale += [name for name in plots.PLOTS if not plots.current(args.root, name)]
     for name in stale:
@@ -71,6 +65,3 @@ def fill(text: str, root: Path, up: str = '') -> str:
         return f'{match["open"]}\n{table}\n{match["close"]}'
 
     return REGION.sub(region, text)
-
-
-main = program.entry(run, parse_args)

@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
-from collections.abc import Sequence
+from argparse import ArgumentError, Namespace
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..lab.predictions import ENDINGS, dump
 from ..mm import config
-from . import program
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
-    from mmengine.runner import Runner
+from .program import check_ending, command, is_main_process, option, run_options
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('test', __doc__)
-    parser.add_run()
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', metavar='FILE', help='write predictions (as --dump) or metrics (.json) to this file')
-    parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out writes, predictions by default')
-    parser.add_argument(
-        '--dump', metavar='FILE', help="write predictions as arrays (.npz) or as mmpretrain's tools read them (.pkl)"
-    )
-    parser.add_argument('--tta', action='store_true', help='average the scores of each image and of its mirror image')
-    parser.add_argument('--show-dir', metavar='DIR', help='write the images with their predictions to this folder')
-    parser.add_argument('--interval', type=int, default=1, help='with --show-dir, draw every n-th image')
-    args = parser.parse_args(argv)
+@command(
+    run_options,
+    option('checkpoint', help='checkpoint file'),
+    option('--out', metavar='FILE', help='write predictions (as --dump) or metrics (.json) to this file'),
+    option('--out-item', choices=['metrics', 'pred'], help='what --out writes, predictions by default'),
+    option('--dump', metavar='FILE',
+           help="write predictions as arrays (.npz) or as mmpretrain's tools read them (.pkl)"),
+    option('--tta', action='store_true', help='average the scores of each image and of its mirror image'),
+    option('--show-dir', metavar='DIR', help='write the images with their predictions to this folder'),
+    option('--interval', type=int, default=1, help='with --show-dir, draw every n-th image'),
+)  # fmt: skip
+def main(args: Namespace) -> None:
+    """Evaluate, then print one summary line and where things were written."""
     if args.out_item and not args.out:
-        parser.error('--out-item needs --out')
+        raise ArgumentError(None, '--out-item needs --out')
     if args.show_dir and args.tta:
-        parser.error('--show-dir does not go with --tta, which sees each image twice')
-    for option, path in (('--dump', args.dump), ('--out', None if args.out_item == 'metrics' else args.out)):
-        if path and not path.endswith(ENDINGS):
-            allowed = ', '.join(ENDINGS)
-            parser.error(f'{option} {path!r} is not allowed: predictions need a name that ends in one of {allowed}')
-    return args
+        raise ArgumentError(None, '--show-dir does not go with --tta, which sees each image twice')
+    dumps = {'--dump': args.dump, '--out': None if args.out_item == 'metrics' else args.out}
+    dumps = {name: path for name, path in dumps.items() if path}
+    for name, path in dumps.items():
+        check_ending(name, path, ENDINGS, 'predictions need a name that ends')
+    cfg = configure(args)
+    from ..mm.engine import launch
+    from ..mm.engine.workdir import shown
+
+    runner = config.build_runner(cfg)
+    for path in dumps.values():
+        metric = dump(path)
+        metric.dataset_meta = runner.test_evaluator.dataset_meta
+        runner.test_evaluator.metrics.append(metric)
+    started = time.perf_counter()
+    metrics = runner.test()
+    seconds = time.perf_counter() - started
+    if is_main_process():
+        if args.out_item == 'metrics':
+            Path(args.out).write_text(json.dumps(metrics, indent=1, default=float) + '\n')
+        print(summary(runner, metrics, seconds))
+        print(f'Written to {", ".join([f"{shown(runner.log_dir)}/", *filter(None, (args.dump, args.out))])}')
+    launch.leave()
 
 
-def configure(args: argparse.Namespace) -> Config:
+parse_args = main.parse_args
+
+
+def configure(args: Namespace) -> config.Config:
     """The config with the command line's options applied.
 
     Raises:
@@ -67,7 +81,7 @@ def configure(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def draw_predictions(cfg: Config, folder: str, interval: int) -> None:
+def draw_predictions(cfg: config.Config, folder: str, interval: int) -> None:
     """Have a test write its images with their predictions; each library's hook takes other arguments."""
     scope = cfg.get('default_scope', 'mmpretrain')
     if scope == 'mmdet':
@@ -98,7 +112,7 @@ def fast_in_half() -> bool:
     return half
 
 
-def add_tta(cfg: Config) -> None:
+def add_tta(cfg: config.Config) -> None:
     """Test-time augmentation of the config's own, or else flips, as in mmpretrain.
 
     Raises:
@@ -116,35 +130,7 @@ def add_tta(cfg: Config) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 
 
-def test(args: argparse.Namespace) -> int:
-    """Evaluate, then print one summary line and where things were written."""
-    cfg = configure(args)
-    from ..mm.engine import launch
-    from ..mm.engine.workdir import shown
-
-    runner = config.build_runner(cfg)
-    written = [path for path in (args.dump, args.out) if path]
-    add_dumps(runner, [path for path in (args.dump, None if args.out_item == 'metrics' else args.out) if path])
-    started = time.perf_counter()
-    metrics = runner.test()
-    seconds = time.perf_counter() - started
-    if program.is_main_process():
-        if args.out_item == 'metrics':
-            Path(args.out).write_text(json.dumps(metrics, indent=1, default=float) + '\n')
-        print(summary(runner, metrics, seconds))
-        print(f'Written to {", ".join([f"{shown(runner.log_dir)}/", *written])}')
-    launch.leave()
-    return 0
-
-
-def add_dumps(runner: Runner, paths: Sequence[str]) -> None:
-    for path in paths:
-        metric = dump(path)
-        metric.dataset_meta = runner.test_evaluator.dataset_meta
-        runner.test_evaluator.metrics.append(metric)
-
-
-def summary(runner: Runner, metrics: dict[str, float], seconds: float) -> str:
+def summary(runner: config.Runner, metrics: dict[str, float], seconds: float) -> str:
     """One line: scores, number of images, speed."""
     from ..mm.engine.console import images_per_second, run_name, scores
 
@@ -153,6 +139,3 @@ def summary(runner: Runner, metrics: dict[str, float], seconds: float) -> str:
         f'Tested {run_name(runner)}: {scores(metrics)} on {images} images, '
         f'{seconds:.0f} s at {images_per_second(images / seconds)}'
     )
-
-
-main = program.entry(test, parse_args)

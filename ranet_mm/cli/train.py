@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Sequence
+from argparse import Namespace
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..mm import config
-from . import program
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
-    from mmengine.runner import Runner
+from .program import Positive, command, is_main_process, option, run_options, shared
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('train', __doc__, positive=('minutes',))
-    parser.add_run()
-    parser.add_argument(
-        '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-        help='go on from a checkpoint, by default from the latest in the work dir',
-    )  # fmt: skip
-    parser.add_argument('--overwrite', action='store_true', help='start anew in a work dir that holds another run')
-    parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
-    parser.add_argument('--no-test', action='store_true', help='do not read the test images at the end')
-    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
-    parser.add_argument(
-        '--minutes', type=float, metavar='M',
-        help='train as many epochs as fit, so that all ends within M minutes; the schedule is scaled to them',
-    )  # fmt: skip
-    parser.add_argument('--no-persistent-workers', action='store_true', help='start data workers anew each epoch')
-    return parser.parse_args(argv)
+@command(
+    run_options,
+    option('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+           help='go on from a checkpoint, by default from the latest in the work dir'),
+    shared('--overwrite', help='start anew in a work dir that holds another run'),
+    option('--no-validate', action='store_true', help='do not evaluate during training'),
+    option('--no-test', action='store_true', help='do not read the test images at the end'),
+    option('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size'),
+    option('--minutes', type=float, action=Positive, metavar='M',
+           help='train as many epochs as fit, so that all ends within M minutes; the schedule is scaled to them'),
+    option('--no-persistent-workers', action='store_true', help='start data workers anew each epoch'),
+)  # fmt: skip
+def main(args: Namespace) -> None:
+    """Train, then print one summary line and where things were written."""
+    cfg = configure(args)
+    from ..mm.engine import by_time, launch, workdir
+    from ..mm.engine.hooks.claim import ClaimHook
+
+    if not (args.resume or args.overwrite):
+        workdir.check(cfg)
+    claim = ClaimHook(deepcopy(cfg), clean=args.overwrite)
+    if cfg.get('minutes') and not cfg.get('resume'):
+        runner = by_time.planned(cfg, cfg.minutes, config.build_runner)
+    else:
+        runner = config.build_runner(cfg)
+    runner.register_hook(claim)
+    runner.train()
+    launch.leave()
+    if is_main_process():
+        print(summary(Path(cfg.work_dir)))
 
 
-def configure(args: argparse.Namespace) -> Config:
+parse_args = main.parse_args
+
+
+def configure(args: Namespace) -> config.Config:
     """The config with the command line's options applied.
 
     Raises:
@@ -65,7 +75,7 @@ def configure(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def set_resume(cfg: Config, checkpoint: str) -> None:
+def set_resume(cfg: config.Config, checkpoint: str) -> None:
     """Go on from a checkpoint, with the epochs that the run has planned; `auto` starts anew where there is none yet.
 
     Raises:
@@ -87,33 +97,6 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
     cfg.resume, cfg.load_from = True, str(path)
 
 
-def train(args: argparse.Namespace) -> int:
-    """Train, then print one summary line and where things were written."""
-    cfg = configure(args)
-    from ..mm.engine import launch, workdir
-    from ..mm.engine.hooks.claim import ClaimHook
-
-    if not (args.resume or args.overwrite):
-        workdir.check(cfg)
-    claim = ClaimHook(deepcopy(cfg), clean=args.overwrite)
-    runner = build_runner(cfg)
-    runner.register_hook(claim)
-    runner.train()
-    launch.leave()
-    if program.is_main_process():
-        print(summary(Path(cfg.work_dir)))
-    return 0
-
-
-def build_runner(cfg: Config) -> Runner:
-    """A runner, with epochs that fit into the config's minutes where it has some and the run is a new one."""
-    if not cfg.get('minutes') or cfg.get('resume'):
-        return config.build_runner(cfg)
-    from ..mm.engine.by_time import planned
-
-    return planned(cfg, cfg.minutes, config.build_runner)
-
-
 def summary(folder: Path) -> str:
     """One line from the run's record, and where things were written."""
     from ..mm.engine.console import images_per_second, scores
@@ -132,6 +115,3 @@ def summary(folder: Path) -> str:
         f'Trained {run["name"]}: {", ".join(parts)}, {run["seconds"]:.0f} s at '
         f'{images_per_second(run["images_per_second"])}\n{where}, {record.name}'
     )
-
-
-main = program.entry(train, parse_args)

@@ -2,58 +2,49 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import logging
 import tempfile
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..mm import config
-from . import program
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
-    from mmengine.runner import Runner
+from .program import COUNT, FILE, check_ending, command, config_options, option, table
 
 LINES = 12
 ENDINGS = '.csv', '.png'
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = program.Parser('vis-scheduler', __doc__, positive=('images', 'processes'))
-    parser.add_config()
-    parser.add_argument('--out', nargs='+', default=[], metavar='FILE', type=Path, help='.csv and .png to write')
-    parser.add_argument('--images', type=int, metavar='N', help='training images, where the data set is not here')
-    parser.add_argument('--processes', type=int, default=1, metavar='N', help='processes of the training')
-    args = parser.parse_args(argv)
+@command(
+    config_options,
+    option('--out', **FILE, nargs='+', default=[], help='.csv and .png to write'),
+    option('--images', **COUNT, help='training images, where the data set is not here'),
+    option('--processes', **COUNT, default=1, help='processes of the training'),
+)
+def main(args: Namespace) -> None:
+    """Print a few lines of the schedule, and write all of it where that is asked for."""
     for path in args.out:
-        if path.suffix not in ENDINGS:
-            parser.error(f'--out {str(path)!r} is not allowed: it must end in one of {", ".join(ENDINGS)}')
-    return args
-
-
-def vis_scheduler(args: argparse.Namespace) -> None:
-    """Print a few lines of the schedule, and write all of it where that is asked for.
-
-    Raises:
-        ValueError: The config has no schedule of a training run.
-    """
+        check_ending('--out', path, ENDINGS)
     cfg = config.load_config(args)
     if not cfg.get('train_cfg') or not cfg.get('optim_wrapper'):
         raise ValueError(f'config file {args.config!r} has no train_cfg and optim_wrapper, so it trains nothing')
     rows = list(schedule(cfg, batches(cfg, args.images, args.processes)))
     step = max(1, (len(rows) - 1) // (LINES - 1))
     chosen = [*rows[:-1:step], rows[-1]]
-    print(program.table([[*rows[0]], *([f'{v:.5g}' for v in row.values()] for row in chosen)]))
+    print(table([[*rows[0]], *([f'{v:.5g}' for v in row.values()] for row in chosen)]))
     for path in args.out:
         path.parent.mkdir(parents=True, exist_ok=True)
-        (write_csv if path.suffix == '.csv' else draw)(path, rows)
+        if path.suffix == '.png':
+            draw(path, rows)
+        else:
+            with path.open('w', newline='', encoding='utf-8') as file:
+                csv.writer(file).writerows([[*rows[0]], *(row.values() for row in rows)])
         print(f'{len(rows)} iterations written to {path}')
 
 
-def batches(cfg: Config, images: int | None, processes: int) -> int:
+def batches(cfg: config.Config, images: int | None, processes: int) -> int:
     """Iterations of an epoch.
 
     Raises:
@@ -73,10 +64,13 @@ def batches(cfg: Config, images: int | None, processes: int) -> int:
     return count
 
 
-def schedule(cfg: Config, length: int) -> Iterator[dict[str, float]]:
+def schedule(cfg: config.Config, length: int) -> Iterator[dict[str, float]]:
     """For each iteration its number, its epoch, and the values that it trains with, by group where they differ."""
+    from mmengine.runner import EpochBasedTrainLoop
+
     with tempfile.TemporaryDirectory() as folder:
         runner = prepared(cfg, length, folder)
+        epochs = isinstance(runner.train_loop, EpochBasedTrainLoop)
         groups = distinct(runner.optim_wrapper.param_groups)
         schedulers = runner.param_schedulers
         for iteration in range(runner.max_iters):
@@ -85,19 +79,13 @@ def schedule(cfg: Config, length: int) -> Iterator[dict[str, float]]:
                 row |= {f'lr{ending}': group['lr'], f'momentum{ending}': momentum(group)}
             yield row
             runner.optim_wrapper.step()  # without gradients: schedulers insist on it
-            ends = by_epoch(runner) and (iteration + 1) % length == 0
+            ends = epochs and (iteration + 1) % length == 0
             for scheduler in schedulers:
                 if not scheduler.by_epoch or ends:
                     scheduler.step()
 
 
-def by_epoch(runner: Runner) -> bool:
-    from mmengine.runner import EpochBasedTrainLoop
-
-    return isinstance(runner.train_loop, EpochBasedTrainLoop)
-
-
-def prepared(cfg: Config, length: int, folder: str) -> Runner:
+def prepared(cfg: config.Config, length: int, folder: str) -> config.Runner:
     """A runner with MMEngine's own optimizer and schedulers, for a model without memory and batches without images."""
     import torch
     from mmengine.registry import MODELS, init_default_scope
@@ -132,13 +120,6 @@ def momentum(group: dict[str, Any]) -> float:
     return group['momentum'] if 'momentum' in group else group.get('betas', (0.0,))[0]
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, float]]) -> None:
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def draw(path: Path, rows: Sequence[dict[str, float]]) -> None:
     """Learning rates above momenta, against iterations."""
     from matplotlib.figure import Figure
@@ -151,6 +132,3 @@ def draw(path: Path, rows: Sequence[dict[str, float]]) -> None:
         axes.legend()
     axes.set_xlabel('iteration')
     figure.savefig(path)
-
-
-main = program.entry(vis_scheduler, parse_args)
