@@ -9,7 +9,6 @@ _base_ = './att56_cifar10_best.py'
 
 model = dict(head=dict(num_classes=100))
 data_preprocessor = dict(num_classes=100, mean=[129.304, 124.070, 112.434], std=[68.170, 65.392, 70.418])
-train_dataloader = dict(dataset=dict(type='ranet_mm.CIFAR100', data_root='data/cifar100'))
-val_dataloader = dict(dataset=dict(type='ranet_mm.CIFAR100', data_root='data/cifar100'))
-test_dataloader = dict(dataset=dict(type='ranet_mm.CIFAR100', data_root='data/cifar100'))
+dataset = dict(type='ranet_mm.CIFAR100', data_root='data/cifar100')
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dataset)
 val_evaluator = test_evaluator = dict(topk=(1, 5))

@@ -7,8 +7,5 @@ Cost:    300 epochs of 45,000 images, 1,298 M multiply-adds an image.
 
 _base_ = './att56_cifar100_best.py'
 
-model = dict(
-    backbone=dict(_delete_=True, type='ResNet_CIFAR', depth=50, num_stages=4, out_indices=(3,), style='pytorch'),
-    neck=dict(_delete_=True, type='GlobalAveragePooling'),
-    head=dict(in_channels=2048),
-)
+resnet50 = dict(_delete_=True, type='ResNet_CIFAR', depth=50, num_stages=4, out_indices=(3,), style='pytorch')
+model = dict(backbone=resnet50, neck=dict(_delete_=True, type='GlobalAveragePooling'), head=dict(in_channels=2048))

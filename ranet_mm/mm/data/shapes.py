@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,11 @@ CLASSES = ('circle', 'square', 'triangle')
 PALETTE = ((128, 128, 128), (220, 60, 60), (60, 160, 60), (60, 90, 220))  # background first
 SPLITS = ('train', 'val', 'test')
 MARKER = 'shapes.json'
+
+
+def number(default: int, least: int = 1) -> int:
+    """A field that is a whole number, `least` or more."""
+    return field(default=default, metadata=dict(least=least))
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,18 @@ class ShapesCfg:
         ValueError: A field has a value that is not allowed.
     """
 
-    size: int = 64
-    train: int = 300
-    val: int = 100
-    test: int = 100
-    objects: int = 3
-    seed: int = 0
+    size: int = number(64, least=32)
+    train: int = number(300)
+    val: int = number(100)
+    test: int = number(100)
+    objects: int = number(3)
+    seed: int = number(0, least=0)
 
     def __post_init__(self) -> None:
-        for name, least in dict(size=32, train=1, val=1, test=1, objects=1, seed=0).items():
-            if getattr(self, name) < least:
-                raise ValueError(f'{name}={getattr(self, name)!r} is not allowed: it must be {least} or more')
+        for of in fields(self):
+            value, least = getattr(self, of.name), of.metadata['least']
+            if value < least:
+                raise ValueError(f'{of.name}={value!r} is not allowed: it must be {least} or more')
 
 
 @dataclass(frozen=True)
