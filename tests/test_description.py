@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -58,6 +59,52 @@ class TestTimm:
         assert loaded.arch.learning == 'residual'
 
 
+class TestPrograms:
+    """What `ranet NAME` makes of a file that says its network."""
+
+    def test_export_uses_it(self, model, published, tmp_path, capsys):
+        from ranet_mm.cli import export
+
+        out = tmp_path / 'a.pt'
+        assert export.main(['attention56_cifar', str(out), '--checkpoint', published]) == 0
+        assert torch.allclose(torch.jit.load(out)(IMAGES), model(IMAGES), atol=1e-5)
+        argv = [
+            'attention56_cifar',
+            str(tmp_path / 'b.pt'),
+            '--checkpoint',
+            published,
+            '--model-kwargs',
+            'learning=residual',
+        ]
+        assert export.main(argv) == 1
+        assert "learning='residual' in place of 'naive'" in capsys.readouterr().err
+
+    def test_convert_contradicts(self, published, tmp_path, capsys):
+        from ranet_mm.cli import convert
+
+        argv = [
+            published,
+            str(tmp_path / 'a.pth'),
+            '--from',
+            'timm',
+            '--to',
+            'openmmlab',
+            '--arch',
+            'attention56_cifar',
+        ]
+        right = ['width=0.125', 'stem_stride=2', 'learning=naive']
+        assert convert.main([*argv, '--options', *right]) == 0
+        assert convert.main([*argv, '--overwrite', '--options', *right[:2]]) == 1
+        assert "learning='residual' in place of 'naive'" in capsys.readouterr().err
+
+
+def test_a_matrix_of_a_metric_is_written():
+    from ranet_mm.cli.test import plain
+
+    found = dict(result=torch.eye(2, dtype=torch.int64), accuracy=np.float32(0.5))
+    assert json.loads(json.dumps(found, default=plain)) == dict(result=[[1, 0], [0, 1]], accuracy=0.5)
+
+
 class TestOpenMMLab:
     def load(self, checkpoint, **options):
         pytest.importorskip('mmengine')
@@ -100,6 +147,13 @@ def test_names_of_one_layer_are_one(norm):
     said = description.network_of_timm('attention92_cifar', dict(norm_layer=nn.BatchNorm2d, act_layer='relu'))
     assert not description.contradictions(asked, said)
     assert len(asked) > 25
+
+
+@pytest.mark.parametrize('options', ["arch='mine'", "unit='own'", 'p=f(2)', 'strange=1'])
+def test_a_checkpoint_of_a_network_that_is_not_known_says_nothing(options):
+    text = f"model = dict(backbone=dict(type='ranet_mm.ResidualAttentionNet', {options}))"
+    found = description.network_of(dict(meta=dict(cfg=text)))
+    assert not found or options == 'strange=1'  # an option of the backbone that changes no field
 
 
 @pytest.mark.parametrize(

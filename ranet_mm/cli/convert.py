@@ -16,6 +16,8 @@ from ..arch import ARCHS, ArchCfg, nearest, resolve_arch
 from ..weights import convert as converters
 from ..weights import keys
 from ..weights.convert.common import check_ours
+from ..weights.description import PLAIN, computed, contradictions, network_of
+from ..weights.fit import check
 from ..weights.read import npz, tensors
 from ..weights.read import read as read_checkpoint
 from .program import command, option, parse_options, whole
@@ -28,7 +30,10 @@ def read_tensors(path: str) -> State:
 
 
 def read_ours(path: str, arch: ArchCfg) -> State:
-    return check_ours(keys.plain(read_tensors(path)), arch)
+    checkpoint = read_checkpoint(path)
+    differences = contradictions(computed(arch), network_of(checkpoint), left_out=PLAIN)
+    check(f'weights {path!r} are of another network', differences)
+    return check_ours(keys.plain(tensors(checkpoint['state_dict'])), arch)
 
 
 def read_caffe(path: str, arch: ArchCfg) -> State:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..weights.description import agreed, of_checkpoint
 from ..weights.fit import fitting
 from ..weights.read import read, weights_of
 from .program import check_ending, command, option, parse_options
@@ -92,10 +93,14 @@ def build(args: Namespace) -> nn.Module:
     import timm
 
     options = dict(pretrained=args.pretrained, num_classes=args.num_classes, scriptable=True)
-    model = timm.create_model(args.model, **options, **parse_options(args.model_kwargs))
-    if args.checkpoint:
-        state, _ = weights_of(read(args.checkpoint))
-        model.load_state_dict(fitting(state, model))
+    kwargs = parse_options(args.model_kwargs)
+    if not args.checkpoint:
+        return timm.create_model(args.model, **options, **kwargs).eval()
+    checkpoint = read(args.checkpoint)
+    state, _ = weights_of(checkpoint)
+    kwargs = agreed(args.model, kwargs, of_checkpoint(checkpoint, state), args.checkpoint)
+    model = timm.create_model(args.model, **options, **kwargs)
+    model.load_state_dict(fitting(state, model))
     return model.eval()
 
 

@@ -7,6 +7,7 @@ import time
 from argparse import ArgumentError, Namespace
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from ..lab.predictions import ENDINGS, dump
 from ..mm import config
@@ -48,7 +49,7 @@ def main(args: Namespace) -> None:
     seconds = time.perf_counter() - started
     if is_main_process():
         if args.out_item == 'metrics':
-            Path(args.out).write_text(json.dumps(metrics, indent=1, default=float) + '\n')
+            Path(args.out).write_text(json.dumps(metrics, indent=1, default=plain) + '\n')
         print(summary(runner, metrics, seconds))
         print(f'Written to {", ".join([f"{shown(runner.log_dir)}/", *filter(None, (args.dump, args.out))])}')
     launch.leave()
@@ -128,6 +129,11 @@ def add_tta(cfg: config.Config) -> None:
         cfg.tta_pipeline = [*load, dict(type='TestTimeAug', transforms=[flips, [pack]])]
     cfg.model = dict(**cfg.tta_model, module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+
+
+def plain(value: Any) -> Any:
+    """A number or an array of a metric, a confusion matrix for one, as JSON has it."""
+    return value.tolist() if hasattr(value, 'tolist') else float(value)
 
 
 def summary(runner: config.Runner, metrics: dict[str, float], seconds: float) -> str:

@@ -27,8 +27,8 @@ from .. import weights
 from ..arch import ARCHS, ArchCfg
 from ..layers import UNITS
 from ..network import RANetFeatures, init_weights
-from ..weights.description import FIELDS, GEOMETRY, PLAIN, contradictions, network_of_timm, tuples
-from ..weights.fit import check, fitting
+from ..weights.description import agreed
+from ..weights.fit import fitting
 from ..weights.read import ABOUT, read
 
 __all__ = ['RANet']
@@ -333,7 +333,8 @@ def _create(
     kwargs = _index.get(f'{variant}.{cfg.tag}', {}).get('model_args', {}) | kwargs
     if pretrained:
         _check_weights(cfg)
-        kwargs = _agreed(variant, kwargs, cfg.file) if cfg.file and Path(cfg.file).is_file() else kwargs
+        if cfg.file and Path(cfg.file).is_file():
+            kwargs = agreed(variant, kwargs, read(cfg.file).get('meta', {}).get(ABOUT), cfg.file)
     arch = ARCHS[variant]
     levels = 1 + len(arch.modules) + bool(arch.post_units)
     return build_model_with_cfg(
@@ -365,22 +366,6 @@ def _check_weights(cfg: Any) -> None:
             weights.verify(row['file'], row['sha256'])
     if cfg.file and not Path(cfg.file).exists():
         raise FileNotFoundError(f'weights {str(cfg.file)!r} do not exist')
-
-
-def _agreed(variant: str, asked: Mapping[str, Any], file: str | Path) -> dict[str, Any]:
-    """The model's arguments, with what a file says of its network where nothing else is asked for.
-
-    Raises:
-        ValueError: The file is of another network.
-    """
-    said = read(file).get('meta', {}).get(ABOUT) or {}
-    if not said.get('architecture'):
-        return dict(asked)
-    theirs = {k: v for k, v in tuples(said['model_args']).items() if k in (*FIELDS, *PLAIN)}
-    args = (theirs if said['architecture'] == variant else {}) | asked
-    found = contradictions(network_of_timm(variant, args), network_of_timm(said['architecture'], theirs), GEOMETRY)
-    check(f'weights {str(file)!r} are of another network', found)
-    return args
 
 
 def _fitting(state: Mapping[str, Tensor], model: RANet) -> dict[str, Tensor]:

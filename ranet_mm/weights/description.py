@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -118,12 +119,15 @@ def network(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def network_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The same of a checkpoint; empty where it says nothing."""
+    """The same of a checkpoint; empty where it says nothing, or names what is not known here."""
     meta = checkpoint.get('meta') or {}
     said = meta.get(ABOUT)
-    if said:
-        return network_of_timm(said['architecture'], said['model_args'])
-    return network(plain_settings(meta['cfg'])) if isinstance(meta.get('cfg'), str) else {}
+    try:
+        if said:
+            return network_of_timm(said['architecture'], said['model_args'])
+        return network(plain_settings(meta['cfg'])) if isinstance(meta.get('cfg'), str) else {}
+    except (TypeError, ValueError):
+        return {}
 
 
 def network_of_timm(name: str | None, model_args: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,6 +163,29 @@ def contradictions(asked: Mapping[str, Any], said: Mapping[str, Any], left_out: 
     """In what two networks (see `network`) differ, as `learning='naive' in place of 'residual', ...`; or nothing."""
     names = [name for name in said if name in asked and name not in left_out and asked[name] != said[name]]
     return ', '.join(f'{name}={asked[name]!r} in place of {said[name]!r}' for name in names)
+
+
+def agreed(variant: str, asked: Mapping[str, Any], said: Mapping[str, Any] | None, file: str | Path) -> dict[str, Any]:
+    """Arguments of a timm model, with what a file says of its network where nothing else is asked for.
+
+    Args:
+        variant: Name of the model.
+        asked: Its arguments.
+        said: What `of_checkpoint` gives of the file; None says nothing.
+        file: Its name, for the error.
+
+    Raises:
+        ValueError: The file is of another network.
+    """
+    if not said or said['architecture'] not in ARCHS:
+        return dict(asked)
+    theirs = {k: v for k, v in tuples(said['model_args']).items() if k in (*FIELDS, *PLAIN)}
+    args = (theirs if said['architecture'] == variant else {}) | dict(asked)
+    differences = contradictions(
+        network_of_timm(variant, args), network_of_timm(said['architecture'], theirs), GEOMETRY
+    )
+    fit.check(f'weights {str(file)!r} are of another network', differences)
+    return args
 
 
 def _normalization(settings: Mapping[str, Any]) -> dict[str, Any]:
