@@ -371,6 +371,7 @@ BAD_OPTIONS = {
     'model.backbone.in_channels=4': 'input of shape (2, 3, 32, 32) is not allowed: (N, 4, H, W) is expected',
     'train_dataloader.dataset.pipeline.1.crop_size=16': 'input of 16x16 pixels is not allowed',
     'trian_cfg.max_epochs=1': "option 'trian_cfg.max_epochs' of --cfg-options is not known",
+    'model.head.num_classes=1': 'model.head has num_classes=1, but the data have 2 classes (cat, dog)',
     'train_dataloader.dataset.root=none': "data folder 'none' does not exist",
     'train_dataloader.dataset.root=.': 'has no images',
 }
@@ -381,6 +382,12 @@ class TestBadInput:
     def test_options(self, write_config, capsys, option):
         err = refused(capsys, train, write_config(), '--work-dir', 'run', '--cfg-options', option)
         assert BAD_OPTIONS[option] in err
+        assert not files('run')
+
+    def test_images_that_make_no_batch(self, write_config, capsys):
+        more = ['train_dataloader.batch_size=64', 'train_dataloader.drop_last=True']
+        err = refused(capsys, train, write_config(), '--work-dir', 'run', '--cfg-options', *more)
+        assert re.search(r'\d+ images make no batch of 64: lower train_dataloader.batch_size', err)
         assert not files('run')
 
     def test_command_line(self, write_config, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
@@ -21,8 +22,21 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     A checkpoint from the end of an epoch was written before that epoch's validation, which is therefore made up for.
 
     Raises:
-        ValueError: The checkpoint's epochs have another number of iterations.
+        ValueError: The images make no batch or have classes that the model's head has not, or the checkpoint's epochs
+            have another number of iterations.
     """
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
+        super().__init__(runner, dataloader, **kwargs)
+        from .hooks.data_guard import check_classes
+
+        loader = self.dataloader
+        if not len(loader):
+            raise ValueError(
+                f'{len(loader.dataset)} images make no batch of {loader.batch_size}: '
+                'lower train_dataloader.batch_size, or set train_dataloader.drop_last=False'
+            )
+        check_classes(getattr(loader.dataset, 'metainfo', {}), runner.model, more=True)
 
     def run(self) -> nn.Module:
         self._check_length()

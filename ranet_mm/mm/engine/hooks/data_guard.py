@@ -78,12 +78,13 @@ def check_categories(dataset: Any) -> None:
     )
 
 
-def check_classes(metainfo: Mapping[str, Any], model: nn.Module) -> None:
-    """Make sure that every head tells as many classes as the data have."""
-    classes = metainfo['classes']
+def check_classes(metainfo: Mapping[str, Any], model: nn.Module, more: bool = False) -> None:
+    """Make sure that every head tells as many classes as the data have, or with `more` at least these."""
+    classes = metainfo.get('classes') or ()
     for name, module in model.named_modules():
         count = getattr(module, 'num_classes', None)
-        if re.search(r'(?<!rpn_)head(\.\d+)?$', name) and count not in (None, len(classes)):
+        fits = count is None or count == len(classes) or (more and count > len(classes))
+        if re.search(r'(?<!rpn_)head(\.\d+)?$', name) and not fits:
             shown = ', '.join(classes[:4]) + (', ...' if len(classes) > 4 else '')
             raise ValueError(
                 f'model.{name} has num_classes={count}, but the data have {len(classes)} classes ({shown}): set '
