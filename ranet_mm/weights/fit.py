@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,8 +11,6 @@ from torch import Tensor, nn
 from ..network import RANetFeatures
 from . import keys
 from .keys import BACKBONE, COUNTER, FIRST_CONV, HEAD
-
-logger = logging.getLogger(__name__)
 
 
 def misfits(
@@ -70,7 +67,7 @@ def fitting(state: Mapping[str, Tensor], model: nn.Module, adapted: Collection[s
     return state
 
 
-def fit_backbone(backbone: RANetFeatures, state: dict[str, Tensor], prefix: str) -> None:
+def fit_backbone(backbone: RANetFeatures, state: dict[str, Tensor], prefix: str, log: Callable[[str], Any]) -> None:
     """Make weights fit a backbone, in place; called by the backbone in each loading, MMEngine's or PyTorch's.
 
     The first convolution is adapted to the number of input channels. Where the backbone is loaded by itself, keys of a
@@ -80,6 +77,7 @@ def fit_backbone(backbone: RANetFeatures, state: dict[str, Tensor], prefix: str)
         backbone: The network to load into.
         state: Weights of the backbone, or of a model that has it.
         prefix: What stands before the backbone's keys in `state`.
+        log: Takes a line that says what was adapted.
 
     Raises:
         ValueError: The weights are of another network; the sentence says how the two differ.
@@ -94,7 +92,7 @@ def fit_backbone(backbone: RANetFeatures, state: dict[str, Tensor], prefix: str)
         )
     weight = theirs.get(FIRST_CONV)
     if weight is not None and weight.shape[1] != backbone.in_chans:
-        logger.info('%s is adapted from %d to %d input channels', FIRST_CONV, weight.shape[1], backbone.in_chans)
+        log(f'{FIRST_CONV} is adapted from {weight.shape[1]} to {backbone.in_chans} input channels')
         state[prefix + FIRST_CONV] = theirs[FIRST_CONV] = adapt_channels(weight, backbone.in_chans)
     _check_stages(ours, theirs)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from mmengine.logging import print_log
 from mmengine.model import BaseModule, PretrainedInit
 from mmengine.registry import MODELS as ROOT_MODELS
 from torch import Tensor, nn
@@ -133,7 +134,7 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, metadata: Mapping[str, Any], *args: Any
     ) -> None:
-        fit_backbone(self, state_dict, prefix)
+        fit_backbone(self, state_dict, prefix, partial(print_log, logger='current'))
         differences = contradictions(self.network, metadata.get(ABOUT, {}), left_out=GEOMETRY)
         check('weights do not fit the backbone', differences)
         super()._load_from_state_dict(state_dict, prefix, metadata, *args)
