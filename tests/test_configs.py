@@ -57,7 +57,8 @@ def test_configs_that_users_expect():
     for data in ('cifar10', 'cifar100'):
         assert {f'att56_{data}', f'att92_{data}'} <= set(CONFIGS)
         for net in ('att56', 'att92'):
-            assert mm_config.find_config(f'configs/ranet/{net}_{data}-folder.py') == CONFIGS[f'{net}_{data}']
+            found = mm_config.find_config(f'configs/ranet/{net}_{data}-folder.py').resolve()
+            assert found == CONFIGS[f'{net}_{data}'].resolve()
     for recipe in ('report', 'fast', 'best', 'paper'):
         assert {f'att56_cifar10_{recipe}', f'att92_cifar10_{recipe}'} <= set(CONFIGS)
     for net in ('att128', 'att164', 'att236', 'att452'):
