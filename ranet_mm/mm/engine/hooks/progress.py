@@ -30,7 +30,8 @@ class Bar:
         self.progress.start()
 
     def update(self, title: str, done: int, total: int, status: str) -> None:
-        self.progress.update(self.task, description=title, completed=done, total=total, status=status)
+        last = done == total  # is shown even where the machine is too busy to draw in time
+        self.progress.update(self.task, description=title, completed=done, total=total, status=status, refresh=last)
 
     def line(self, text: str) -> None:
         pass  # the bar says it
