@@ -97,6 +97,24 @@ class TestPrograms:
         assert convert.main([*argv, '--overwrite', '--options', *right[:2]]) == 1
         assert "learning='residual' in place of 'naive'" in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        ('norm', 'endings'), [(dict(type='GN', num_groups=4), {'.pth'}), (None, {'.pth', '.safetensors'})]
+    )
+    def test_publish_writes_what_can_be_read(self, norm, endings, tmp_path, capsys):
+        pytest.importorskip('mmengine')
+        from ranet_mm.cli import publish
+        from ranet_mm.mm.models.backbone import ResidualAttentionNet
+
+        options = dict(arch='attention56_cifar', width=0.125, norm_cfg=norm)
+        state = {f'backbone.{k}': v for k, v in ResidualAttentionNet(**options).state_dict().items()}
+        state |= {'head.fc.weight': torch.zeros(10, 128), 'head.fc.bias': torch.zeros(10)}
+        given = ', '.join(f'{k}={v!r}' for k, v in options.items())
+        text = f"model = dict(backbone=dict(type='ranet_mm.ResidualAttentionNet', {given}))"
+        torch.save(dict(state_dict=state, meta=dict(cfg=text)), tmp_path / 'a.pth')
+        assert publish.main([str(tmp_path / 'a.pth'), str(tmp_path / 'out/net')]) == 0
+        assert {path.suffix for path in (tmp_path / 'out').iterdir()} == endings
+        assert ('no layer like norm_layer' in capsys.readouterr().out) == (norm is not None)
+
 
 def test_a_matrix_of_a_metric_is_written():
     from ranet_mm.cli.test import plain

@@ -36,7 +36,10 @@ def main(args: Namespace) -> None:
     about = description.of_checkpoint(checkpoint, state)
     about['architecture'] = args.model or about['architecture']
     contents = {'.pth': pth(checkpoint, state, about)}
-    if keys.is_classifier(state):
+    unknown = description.unknown_to_timm(about) if find_spec('timm') else ''
+    if unknown:
+        print(f'no file for timm, which has no layer like {unknown}')
+    elif keys.is_classifier(state):
         if about['architecture'] and find_spec('timm'):
             description.build(about, state)
         contents['.safetensors'] = safetensors(state, about)

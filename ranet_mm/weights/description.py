@@ -220,6 +220,21 @@ def architecture(checkpoint: Mapping[str, Any]) -> str:
     return f'{of}: {count:,} values, the first of them {next(iter(weights), None)!r}'
 
 
+def unknown_to_timm(description: Mapping[str, Any]) -> str:
+    """The normalization or activation that timm has no name for, as `norm_layer='gn(num_groups=4)'`; or nothing."""
+    from timm.layers import get_act_layer, get_norm_layer
+
+    for option, find in dict(norm_layer=get_norm_layer, act_layer=get_act_layer).items():
+        name = description['model_args'].get(option)
+        try:
+            known = name is None or find(name) is not None
+        except (AssertionError, KeyError):
+            known = False
+        if not known:
+            return f'{option}={name!r}'
+    return ''
+
+
 def build(description: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
     """The timm model with its weights, in evaluation mode.
 
