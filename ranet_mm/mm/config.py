@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any
 from ..hub import root_folder
 from ..machine import cores
 from .data import switches
-from .engine.workdir import LOADERS
+from .data.switches import LOADERS
 from .renamed import GIVEN_UP, RENAMED
 
 if TYPE_CHECKING:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
-COMMAND = 'ranet'
 LIBRARIES = dict(mmdet='onedl-mmdetection', mmseg='onedl-mmsegmentation')
 OPS = 'mmcv._ext'  # compiled; a release of mmcv without it is a plain Python wheel
 # Names that a config may leave out, besides the arguments of MMEngine's runner.
@@ -168,7 +167,7 @@ def find_config(name: str) -> Path:
             print(f'hint: config {own!r} is {new!r} with --cfg-options {shown(options)} now', file=sys.stderr)
         return known[new]
     near = difflib.get_close_matches(own, known)
-    hint = f', its nearest are {", ".join(near)}' if near else f': `{COMMAND} configs` lists them'
+    hint = f', its nearest are {", ".join(near)}' if near else ': `ranet configs` lists them'
     raise FileNotFoundError(f'config file {name!r} does not exist, nor has the package one of that name{hint}')
 
 

@@ -94,12 +94,10 @@ def backbone_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _variant(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """Name and changed options of an OpenMMLab model's network, as timm's entrypoints take them."""
-    backbone = backbone_of(settings)
     found = network(settings)
     if not found:
         return None, {}
-    named = backbone.get('arch', 'attention56')
-    arch = resolve_arch(named, **{k: v for k, v in backbone.items() if k in FIELDS})
+    named, arch = _arch(backbone_of(settings))
     name, changes = nearest(arch, [named] if named in tuple(ARCHS) else ARCHS)
     others = {k: found[k] for k, plain in PLAIN.items() if found[k] != plain}
     neck = (settings.get('model') or {}).get('neck') or {}
@@ -113,9 +111,14 @@ def network(settings: Mapping[str, Any]) -> dict[str, Any]:
     backbone = backbone_of(settings)
     if not str(backbone.get('type')).endswith('ResidualAttentionNet'):
         return {}
-    arch = resolve_arch(backbone.get('arch', 'attention56'), **{k: v for k, v in backbone.items() if k in FIELDS})
     own = dict(norm_layer=backbone.get('norm_cfg'), act_layer=backbone.get('act_cfg'))
-    return computed(arch, **{k: backbone[k] for k in GEOMETRY if k in backbone}, **own)
+    return computed(_arch(backbone)[1], **{k: backbone[k] for k in GEOMETRY if k in backbone}, **own)
+
+
+def _arch(backbone: Mapping[str, Any]) -> tuple[Any, ArchCfg]:
+    """What a backbone names as its `arch`, and the network that this and its options make."""
+    named = backbone.get('arch', 'attention56')
+    return named, resolve_arch(named, **{k: v for k, v in backbone.items() if k in FIELDS})
 
 
 def network_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

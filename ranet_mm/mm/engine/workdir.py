@@ -8,10 +8,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.switches import LOADERS
+
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 MARKER = 'run.json'
 LATEST = 'last_checkpoint'
 RECORD = 'record.json'
