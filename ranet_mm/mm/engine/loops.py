@@ -28,17 +28,17 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
         super().__init__(runner, dataloader, **kwargs)
-        from .hooks.data_guard import check_classes
-
         loader = self.dataloader
         if not len(loader):
             raise ValueError(
                 f'{len(loader.dataset)} images make no batch of {loader.batch_size}: '
                 'lower train_dataloader.batch_size, or set train_dataloader.drop_last=False'
             )
-        check_classes(getattr(loader.dataset, 'metainfo', {}), runner.model, more=True)
 
     def run(self) -> nn.Module:
+        from .hooks.data_guard import check_classes
+
+        check_classes(getattr(self.dataloader.dataset, 'metainfo', {}), self.runner.model, more=True)
         self._check_length()
         self.runner.call_hook('before_train')
         if self._iter and self._iter == self._epoch * len(self.dataloader):
