@@ -2,20 +2,26 @@
 
 `import ranet_mm` calls `list_models`: timm then knows the variants, and mmpretrain the models of `model-index.yml`, in
 `create_model`, `get_model`, `list_models` and the inferencers. It does so at once where they have been imported, and
-else when they are, for which finders on `sys.meta_path` wait; so `import ranet_mm` brings torch alone.
+else when they are, for which finders on `sys.meta_path` wait; so `import ranet_mm` brings torch alone. mmpretrain's
+inferencers hand paths on to a pipeline that has `ranet_mm.LoadImage`, see `read_images`; others read as they do.
 
 `ranet_mm.registry`, which MMEngine imports when a config first names the scope `ranet_mm`, calls `read_safely`:
 MMEngine then reads local checkpoints by `weights.read`, and `ranet_mm://NAME` from what ships with the package.
+
+`ranet_mm.images`, once it has read an image, keeps Pillow's `DecompressionBombWarning` from being shown: images of 89
+to 179 million pixels are read, and larger ones are refused.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from os import PathLike
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -28,6 +34,12 @@ from .weights.read import ABOUT, read
 PACKAGE = Path(__file__).parent
 SCHEME = 'ranet_mm://'
 TIMM, HUB = 'timm.models', 'mmpretrain.apis.model'
+# Those of mmpretrain's inferencers that read images by themselves, each in a module of its own.
+INFERENCERS = {
+    'mmpretrain.apis.image_classification': 'ImageClassificationInferencer',
+    'mmpretrain.apis.feature_extractor': 'FeatureExtractor',
+    'mmpretrain.apis.image_retrieval': 'ImageRetrievalInferencer',
+}
 NO_WEIGHTS = 'ranet_mm-none://'
 
 
@@ -35,6 +47,8 @@ def list_models() -> None:
     """Make the models known to timm and to mmpretrain, now or as soon as they are imported."""
     when_imported(TIMM, lambda module: import_module('ranet_mm.timm.residual_attention'))
     when_imported(HUB, _register)
+    for module in INFERENCERS:
+        when_imported(module, read_images)
 
 
 def when_imported(name: str, then: Callable[[ModuleType], Any]) -> None:
@@ -92,6 +106,30 @@ def _register(module: ModuleType) -> None:
         )
 
     CheckpointLoader.register_scheme(NO_WEIGHTS, load_from_nowhere, force=True)
+
+
+def read_images(module: ModuleType) -> None:
+    """Have an inferencer of mmpretrain hand paths on to a pipeline that reads files, and read itself for all others.
+
+    It reads by OpenCV and removes mmpretrain's own `LoadImageFromFile` from the pipeline, but no other reader.
+    """
+    kind = getattr(module, INFERENCERS[module.__name__])
+    if hasattr(kind.preprocess, '__wrapped__'):
+        return
+
+    @wraps(kind.preprocess)
+    def preprocess(self: Any, inputs: Sequence[Any], batch_size: int = 1) -> Iterator[Any]:
+        if not reads_files(self.pipeline):
+            return preprocess.__wrapped__(self, inputs, batch_size)
+        samples = (dict(img_path=str(i)) if isinstance(i, str | PathLike) else dict(img=i) for i in inputs)
+        return super(kind, self).preprocess(samples, batch_size)
+
+    kind.preprocess = preprocess
+
+
+def reads_files(pipeline: Any) -> bool:
+    """Whether a pipeline of MMEngine begins with a transform that reads what `img_path` names."""
+    return any(getattr(transform, 'reads_files', False) for transform in pipeline.transforms[:1])
 
 
 def read_safely() -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import weights
+from ..images import read as read_image
 from ..lab.card import render, spread
 from ..lab.predictions import calibration_error
 from ..weights import description
@@ -127,7 +128,7 @@ def load(data: str, transform: Callable[[Image.Image], Tensor]) -> tuple[Sequenc
     if data != DIGITS:
         from torchvision.datasets import ImageFolder
 
-        folder = ImageFolder(data, transform)
+        folder = ImageFolder(data, transform, loader=read_image)
         return folder, folder.classes
     digits = test_images(data)
     samples = map(digits.get_data_info, range(len(digits)))

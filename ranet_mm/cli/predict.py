@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .. import weights
+from ..images import read as read_image
 from ..lab import image_files
 from ..machine import cores
 from ..weights import description
@@ -96,21 +97,6 @@ def probabilities(
             scores = iter(model(torch.stack(images).to(device)).float().softmax(1).cpu() if images else ())
             for image in batch:
                 yield next(scores) if isinstance(image, Tensor) else image
-
-
-def read_image(path: str) -> Any:
-    """An RGB image of PIL.
-
-    Raises:
-        ValueError: The file is no whole image.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as file:
-            return file.convert('RGB')
-    except Exception as error:  # decoders raise more than OSError when a file is damaged
-        raise ValueError(f'image {path!r} cannot be read whole: {error}') from error
 
 
 def ranked(found: Mapping[str, Tensor], names: Sequence[str]) -> Iterator[dict[str, Any]]:

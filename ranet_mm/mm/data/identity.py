@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+
+from ...images import read
 
 # What `fingerprint` gives for a benchmark -> its name, the part of it, and the number of images. CIFAR-10's are of the
 # images whose RGB pixels, (N, 32, 32, 3) in the archive's order, have these SHA-256:
@@ -111,8 +112,7 @@ def fingerprint(samples: Iterable[Mapping[str, Any]]) -> str | None:
     for sample in samples:
         image = sample.get('img')
         if image is None:
-            with Image.open(sample['img_path']) as file:
-                image = np.array(file.convert('RGB'))
+            image = np.array(read(sample['img_path']))
         if image.shape[:2] != (SIDE, SIDE) or 'gt_label' not in sample:
             return None
         parts.append(hashlib.sha256(np.ascontiguousarray(image).tobytes() + b'%d' % sample['gt_label']).digest())

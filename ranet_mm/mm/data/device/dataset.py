@@ -18,6 +18,7 @@ from mmpretrain.registry import DATASETS as MMPRETRAIN_DATASETS
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ....images import RULES
 from ....machine import cores
 from ....registry import DATASETS
 from ..identity import common_folder, fingerprint, signature, unwrapped, whole
@@ -106,8 +107,8 @@ class DeviceDataset(Dataset):
         root = Path(common_folder(rows))
         hidden = root.parent / f'.{root.name}.decoded'  # beside the images' folder, which other programs read as it is
         folder = Path(self.cache).expanduser() if isinstance(self.cache, str) else hidden
-        identity = json.dumps(dict(files=signature(samples), loading=self.loading_cfg), sort_keys=True)
-        found = cached(folder, identity, lambda: self._described(samples))
+        identity = dict(files=signature(samples), loading=self.loading_cfg, reader=RULES)
+        found = cached(folder, json.dumps(identity, sort_keys=True), lambda: self._described(samples))
         self.fingerprint = found['fingerprint']
         return found['images'] if own == list(range(len(samples))) else found['images'][own]
 
