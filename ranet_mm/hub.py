@@ -3,7 +3,7 @@
 `import ranet_mm` calls `list_models`: timm then knows the variants, and mmpretrain the models of `model-index.yml`, in
 `create_model`, `get_model`, `list_models` and the inferencers. It does so at once where they have been imported, and
 else when they are, for which finders on `sys.meta_path` wait; so `import ranet_mm` brings torch alone. mmpretrain's
-inferencers hand paths on to a pipeline that has `ranet_mm.LoadImage`, see `read_images`; others read as they do.
+inferencers leave reading to a pipeline that begins with `ranet_mm.LoadImage`, see `read_images`; others read as before.
 
 `ranet_mm.registry`, which MMEngine imports when a config first names the scope `ranet_mm`, calls `read_safely`:
 MMEngine then reads local checkpoints by `weights.read`, and `ranet_mm://NAME` from what ships with the package.
@@ -23,6 +23,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -34,9 +35,10 @@ from .weights.read import ABOUT, read
 PACKAGE = Path(__file__).parent
 SCHEME = 'ranet_mm://'
 TIMM, HUB = 'timm.models', 'mmpretrain.apis.model'
+CLASSIFICATION = 'mmpretrain.apis.image_classification'
 # Those of mmpretrain's inferencers that read images by themselves, each in a module of its own.
 INFERENCERS = {
-    'mmpretrain.apis.image_classification': 'ImageClassificationInferencer',
+    CLASSIFICATION: 'ImageClassificationInferencer',
     'mmpretrain.apis.feature_extractor': 'FeatureExtractor',
     'mmpretrain.apis.image_retrieval': 'ImageRetrievalInferencer',
 }
@@ -109,27 +111,54 @@ def _register(module: ModuleType) -> None:
 
 
 def read_images(module: ModuleType) -> None:
-    """Have an inferencer of mmpretrain hand paths on to a pipeline that reads files, and read itself for all others.
+    """Have an inferencer of mmpretrain leave the reading of files to a pipeline that does it, and only to such a one.
 
-    It reads by OpenCV and removes mmpretrain's own `LoadImageFromFile` from the pipeline, but no other reader.
+    By itself it reads by OpenCV, whatever the pipeline begins with, both what it classifies and what it draws on.
     """
     kind = getattr(module, INFERENCERS[module.__name__])
     if hasattr(kind.preprocess, '__wrapped__'):
         return
+    preprocess, visualize = kind.preprocess, kind.visualize
 
-    @wraps(kind.preprocess)
-    def preprocess(self: Any, inputs: Sequence[Any], batch_size: int = 1) -> Iterator[Any]:
-        if not reads_files(self.pipeline):
-            return preprocess.__wrapped__(self, inputs, batch_size)
-        samples = (dict(img_path=str(i)) if isinstance(i, str | PathLike) else dict(img=i) for i in inputs)
+    @wraps(preprocess)
+    def read_by_pipeline(self: Any, inputs: Sequence[Any], batch_size: int = 1) -> Iterator[Any]:
+        if not reads_files(self):
+            return preprocess(self, inputs, batch_size)
+        samples = (dict(img_path=str(i)) if is_path(i) else dict(img=module.imread(i)) for i in inputs)
         return super(kind, self).preprocess(samples, batch_size)
 
-    kind.preprocess = preprocess
+    @wraps(visualize)
+    def draw_on_copies(self: Any, inputs: Sequence[Any], preds: Any, *args: Any, **kwargs: Any) -> Any:
+        if not (reads_files(self) and (args or kwargs)):  # else nothing is drawn
+            return visualize(self, inputs, preds, *args, **kwargs)
+        with TemporaryDirectory() as folder:
+            return visualize(self, copies(inputs, self.pipeline.transforms[0], Path(folder)), preds, *args, **kwargs)
+
+    kind.preprocess = read_by_pipeline
+    if module.__name__ == CLASSIFICATION:
+        kind.visualize = draw_on_copies
 
 
-def reads_files(pipeline: Any) -> bool:
-    """Whether a pipeline of MMEngine begins with a transform that reads what `img_path` names."""
-    return any(getattr(transform, 'reads_files', False) for transform in pipeline.transforms[:1])
+def reads_files(inferencer: Any) -> bool:
+    """Whether an inferencer's pipeline begins with a transform that reads the file which `img_path` names."""
+    return any(getattr(transform, 'reads_files', False) for transform in inferencer.pipeline.transforms[:1])
+
+
+def is_path(given: Any) -> bool:
+    return isinstance(given, str | PathLike)
+
+
+def copies(inputs: Sequence[Any], load: Callable[[dict], dict], folder: Path) -> list[Any]:
+    """The same images, those in files as PNG files of the same names that any reader reads as `load` read them."""
+    from PIL import Image
+
+    found = list(inputs)
+    for number, given in enumerate(inputs):
+        if is_path(given):
+            found[number] = str(folder / str(number) / f'{Path(given).stem}.png')
+            Path(found[number]).parent.mkdir()
+            Image.fromarray(load(dict(img_path=str(given)))['img'].astype('uint8')).save(found[number])
+    return found
 
 
 def read_safely() -> None:

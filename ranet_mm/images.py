@@ -44,7 +44,8 @@ def read(path: Any, fetch: Callable[[str], bytes] | None = None) -> Image.Image:
     if warnings.filters[:1] != [LARGE]:  # beyond twice that many pixels Pillow refuses a file, which is the limit here
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
     try:
-        with Image.open(BytesIO(fetch(path)) if fetch else path) as file:
+        # A stream: by its path, Pillow maps a TIFF file into memory as if it were not to be turned.
+        with BytesIO(fetch(path)) if fetch else open(path, 'rb') as stream, Image.open(stream) as file:
             return shown(file)
     except Exception as error:  # decoders raise whatever they come upon in a damaged file
         raise ValueError(f'image {str(path)!r} cannot be read whole: {reason(error)}') from error
