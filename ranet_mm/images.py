@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
@@ -23,7 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 RULES = 2  # counts up when the same file gives other pixels, so that what was decoded before is decoded again
 BACKGROUND = (255, 255, 255)
-SIXTEEN = np.uint16  # of files whose format has no more bits, which Pillow brings to all 16
+SIXTEEN = np.uint16  # PNG and PPM have no more, and Pillow brings fewer to as many
 # By what Pillow calls the coding of a file, where this says more than the mode of the decoded image.
 BITS = {'I;12': 12}
 KINDS = {'I;16S': np.int16, 'I;16BS': np.int16, 'I;16NS': np.int16, 'I;32N': np.uint32}
@@ -60,13 +59,17 @@ def reason(error: Exception) -> str:
 
 
 def shown(file: Image.Image) -> Image.Image:
-    """The first frame of an open file in RGB."""
+    """The first frame of an open file as an RGB image of its own; raises whatever its decoder raises."""
     coding = coding_of(file)
     file.load()
     if 0 in file.size:
         raise ValueError('it has no pixels')
-    with suppress(Exception):  # notes of a camera that are damaged cost no picture
+    try:
         ImageOps.exif_transpose(file, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:  # a camera's notes that are damaged cost no picture; that they cannot be rewritten, nothing
+        pass
     if file.mode[0] in 'IF':
         return of_numbers(file, coding)
     if file.mode == 'La':

@@ -515,7 +515,7 @@ class TestOpenMMLab:
         from ranet_mm.cli import train
 
         (images / 'train/cat/3.png').write_bytes(DAMAGED['cut.png'])
-        config = write_config('train_dataloader.update(num_workers=2)\n')
+        config = write_config('train_dataloader.update(num_workers=1)\n')
         assert train.main([config]) == 1
         error = capsys.readouterr().err.strip().splitlines()[-1]
         assert error.startswith(f"error: image '{images}/train/cat/3.png' cannot be read whole: ")
