@@ -13,6 +13,7 @@ from torch import nn
 
 from ...compiling import compile_units
 from ...registry import RUNNERS
+from . import continuing
 from .console import Console, silent
 from .hooks import ChannelsLastHook, ProgressHook, hook_type
 from .hooks.channels_last import to_channels_last
@@ -27,6 +28,9 @@ class Runner(MMEngineRunner):
     """
 
     printed: _Printed | None = None
+    processes: list[dict[str, Any]] | None = None
+    generators: dict[str, Any] | None = None
+    drawn: tuple[int | None, dict[str, Any]] = (None, {})
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -69,19 +73,47 @@ class Runner(MMEngineRunner):
         built.evaluate = silent(built.evaluate)
         return built
 
-    load_checkpoint = silent(MMEngineRunner.load_checkpoint)
+    @silent
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        checkpoint = super().load_checkpoint(*args, **kwargs)
+        self.processes = (checkpoint.get('meta') or {}).pop(continuing.PROCESSES, None)
+        return checkpoint
+
+    def resume(self, *args: Any, **kwargs: Any) -> None:
+        """MMEngine's, with what it leaves out (see `continuing`), and in the order that the checkpoint's seed gives."""
+        super().resume(*args, **kwargs)
+        if self.processes:
+            mine = continuing.restore(unwrapped(self.model), self.hooks, self.processes)
+            self.generators = mine['generators']
+            self.processes = None
+            if mine['gradients']:
+                self.logger.addFilter(lambda record: continuing.LOST not in record.getMessage())
+        sampler = self.train_dataloader.sampler
+        if hasattr(sampler, 'seed'):
+            sampler.seed = self.seed
+
     build_train_loop = silent(MMEngineRunner.build_train_loop)
     build_val_loop = silent(MMEngineRunner.build_val_loop)
     build_test_loop = silent(MMEngineRunner.build_test_loop)
     _init_model_weights = silent(MMEngineRunner._init_model_weights)
 
-    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """MMEngine's, which formats the config anew for each checkpoint: a fifth of a second without a step."""
+    def save_checkpoint(
+        self, *args: Any, save_optimizer: bool = True, meta: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """MMEngine's, with what it leaves out (see `continuing`) where it is to go on from; each process calls it.
+
+        MMEngine formats the config anew for each checkpoint: a fifth of a second without a step.
+        """
+        if save_optimizer:
+            meta = meta or {}
+            if 'iter' not in meta or self.drawn[0] != meta['iter']:  # a validation, which may save once more, draws
+                self.drawn = meta.get('iter'), continuing.generators()
+            meta = {**meta, continuing.PROCESSES: continuing.gathered(unwrapped(self.model), self.hooks, self.drawn[1])}
         cfg = self.cfg
         self.printed = self.printed or _Printed(cfg)
         self.cfg = self.printed
         try:
-            super().save_checkpoint(*args, **kwargs)
+            super().save_checkpoint(*args, save_optimizer=save_optimizer, meta=meta, **kwargs)
         finally:
             self.cfg = cfg
 
