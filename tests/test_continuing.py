@@ -11,10 +11,13 @@ pytest.importorskip('mmpretrain')
 from test_tools import PLAIN, stop_after
 
 from ranet_mm.cli import train
-from ranet_mm.mm.engine import continuing
 from ranet_mm.weights.read import read as read_checkpoint
 
-FOURS = PLAIN + 'optim_wrapper = dict(accumulative_counts=4)\n'
+SMALL = """
+model['backbone'].update(modules=(1,), widths=(64,), strides=(2,), mask_pools=(1,), t=1, post_units=1)
+val_cfg = val_dataloader = val_evaluator = None
+"""
+FOURS = SMALL + PLAIN + 'optim_wrapper = dict(accumulative_counts=4)\n'
 # A step after each fourth batch, in epochs of six: at the end of the first one two batches wait for the next.
 WAYS = {
     'plain': FOURS,
@@ -24,12 +27,16 @@ WAYS = {
     + "optim_wrapper.update(optimizer=dict(_delete_=True, type='ranet_mm.Muon'), clip_grad=dict(max_norm=0.1))\n",
     'bfloat16': FOURS + "optim_wrapper.update(type='ranet_mm.AutocastOptimWrapper', dtype='bfloat16')\n",
     'of MMEngine': FOURS + "optim_wrapper.update(type='OptimWrapper')\n",
-    'random': "model['head']['dropout'] = 0.5\nmodel['backbone']['drop_path_rate'] = 0.5\n"
+    'random': SMALL + "model['head']['dropout'] = 0.5\nmodel['backbone']['drop_path_rate'] = 0.5\n"
     "model['train_cfg'] = dict(augments=dict(type='Mixup', alpha=1.0))\n",
 }
 
 
-@pytest.fixture(scope='module', params=WAYS)
+QUICK = 'plain', 'random'
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in WAYS if name not in QUICK]
+
+
+@pytest.fixture(scope='module', params=[*QUICK, *SLOW])
 def whole(request, tmp_path_factory):
     """A config, and its uninterrupted run of twelve steps, which keeps the checkpoint of its first epoch."""
     folder = tmp_path_factory.mktemp('whole')
@@ -59,5 +66,39 @@ def test_interrupted_between_two_steps_of_the_optimizer(whole, step, monkeypatch
 
 def test_from_the_end_of_an_epoch(whole):
     config, folder = whole
-    assert train.main([config, '--work-dir', 'cut', '--resume', str(folder / 'epoch_1.pth'), '--no-test', '--debug']) == 0
+    start = str(folder / 'epoch_1.pth')
+    assert train.main([config, '--work-dir', 'cut', '--resume', start, '--no-test', '--debug']) == 0
     assert_same(read_checkpoint('cut/epoch_2.pth'), read_checkpoint(folder / 'epoch_2.pth'))
+
+
+def test_a_checkpoint_has_no_more_where_nothing_waits(whole):
+    """But for the generators, of 13 kB."""
+    last = read_checkpoint(whole[1] / 'epoch_2.pth')['meta']['processes']
+    assert [state['gradients'] for state in last] == [{}]
+
+
+def test_a_run_without_a_seed_goes_on_with_the_one_it_drew(write_config):
+    config = write_config(SMALL + PLAIN + 'randomness = dict(seed=None)\n')
+    assert train.main([config, '--work-dir', 'whole', '--no-test']) == 0
+    assert train.main([config, '--work-dir', 'cut', '--resume', 'whole/epoch_1.pth', '--no-test', '--debug']) == 0
+    assert_same(read_checkpoint('cut/epoch_2.pth'), read_checkpoint('whole/epoch_2.pth'))
+
+
+def test_counts_towards_an_early_stop_go_on(write_config):
+    """Of four epochs none is better by 200 %, so that the third one is the second without progress, and the last."""
+    stop = "dict(type='EarlyStoppingHook', monitor='accuracy/top1', patience=2, min_delta=200)"
+    more = f'train_cfg = dict(max_epochs=4)\ncustom_hooks = [*_base_.custom_hooks, {stop}]\n'
+    config = write_config(SMALL.split('val_cfg')[0] + PLAIN + more)
+    assert train.main([config, '--work-dir', 'whole', '--no-test', '--debug']) == 0
+    assert not Path('whole/epoch_4.pth').exists()
+    assert train.main([config, '--work-dir', 'cut', '--resume', 'whole/epoch_2.pth', '--no-test', '--debug']) == 0
+    assert Path('cut/epoch_3.pth').exists() and not Path('cut/epoch_4.pth').exists()
+
+
+def test_another_length_does_not_change_the_schedule_in_silence(write_config, capsys):
+    config = write_config(SMALL + PLAIN)
+    short = [config, '--no-test', '--debug', '--work-dir', 'run', '--cfg-options', 'train_cfg.max_epochs=1']
+    assert train.main(short) == 0
+    assert train.main([config, '--no-test', '--debug', '--work-dir', 'run', '--resume']) == 0
+    said = 'the schedules go on as the checkpoint has them, with ends at [100, 6]; by the config they would end at [100, 12'
+    assert said in capsys.readouterr().err

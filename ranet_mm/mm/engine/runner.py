@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
+from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 
 from ...compiling import compile_units
 from ...registry import RUNNERS
-from . import continuing
+from . import continuing, foresight
 from .console import Console, silent
 from .hooks import ChannelsLastHook, ProgressHook, hook_type
 from .hooks.channels_last import to_channels_last
@@ -64,6 +67,8 @@ class Runner(MMEngineRunner):
 
     def _maybe_compile(self, target: str) -> None:
         """MMEngine compiles whole steps, with the data and the optimizer in them; here it is the network's units."""
+        if target == 'train_step':
+            foresight.refuse_one_image(unwrapped(self.model), self.train_loop)
         options = self.cfg.get('compile')
         if options and target == 'train_step':
             compile_units(unwrapped(self.model), self.train_dataloader.batch_size, {} if options is True else options)
@@ -81,7 +86,14 @@ class Runner(MMEngineRunner):
 
     def resume(self, *args: Any, **kwargs: Any) -> None:
         """MMEngine's, with what it leaves out (see `continuing`), and in the order that the checkpoint's seed gives."""
+        planned = [scheduler.end for scheduler in flat(self.param_schedulers)]
         super().resume(*args, **kwargs)
+        ends = [scheduler.end for scheduler in flat(self.param_schedulers)]
+        if ends != planned:
+            self.logger.warning(
+                f'the schedules go on as the checkpoint has them, with ends at {ends}; by the config they would end at '
+                f'{planned}'
+            )
         if self.processes:
             mine = continuing.restore(unwrapped(self.model), self.hooks, self.processes)
             self.generators = mine['generators']
@@ -92,7 +104,28 @@ class Runner(MMEngineRunner):
         if hasattr(sampler, 'seed'):
             sampler.seed = self.seed
 
-    build_train_loop = silent(MMEngineRunner.build_train_loop)
+    @silent
+    def build_train_loop(self, loop: Any) -> BaseLoop:
+        if isinstance(loop, Mapping):
+            foresight.check_lengths(loop)
+        return super().build_train_loop(loop)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        described = [scheduler] if isinstance(scheduler, Mapping) else scheduler
+        if not self._resume and all(isinstance(s, Mapping) and 'type' in s for s in described):
+            for sentence in foresight.schedules_beyond(described, self.train_loop):
+                self.logger.warning(sentence)
+        return super().build_param_scheduler(scheduler)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        paramwise = isinstance(optim_wrapper, Mapping) and optim_wrapper.get('paramwise_cfg')
+        if paramwise and (missing := foresight.without_parameter(paramwise, self.model)):
+            self.logger.warning(
+                f'optim_wrapper.paramwise_cfg.custom_keys has {", ".join(map(repr, missing))}, which no parameter '
+                'has in its name: nothing is changed by it'
+            )
+        return super().build_optim_wrapper(optim_wrapper)
+
     build_val_loop = silent(MMEngineRunner.build_val_loop)
     build_test_loop = silent(MMEngineRunner.build_test_loop)
     _init_model_weights = silent(MMEngineRunner._init_model_weights)
@@ -123,6 +156,11 @@ class Runner(MMEngineRunner):
     def write_config(self) -> None:
         """Write the config into the work dir."""
         super().dump_config()
+
+
+def flat(schedulers: Any) -> list[Any]:
+    """The schedulers of one optimizer or of several."""
+    return list(chain(*schedulers.values()) if isinstance(schedulers, Mapping) else schedulers or ())
 
 
 class _Printed:
