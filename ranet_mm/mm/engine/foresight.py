@@ -91,6 +91,6 @@ def one_image(loop: Any) -> str | None:
     if not plain or batches.drop_last or loop.max_iters < length or len(batches.sampler) % size != 1:
         return None
     return (
-        f'{len(batches.sampler)} images in batches of {size} end with a batch of 1 image, with which {{}} to be trained '
-        f'by: set train_dataloader.drop_last=True, or a train_dataloader.batch_size other than {size}'
+        f'{len(batches.sampler)} images in batches of {size} end with a batch of 1 image, with which {{}} to be '
+        f'trained by: set train_dataloader.drop_last=True, or a train_dataloader.batch_size other than {size}'
     )
