@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
+from mmengine.optim import _ParamScheduler
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
@@ -89,7 +90,7 @@ class Runner(MMEngineRunner):
         planned = [scheduler.end for scheduler in flat(self.param_schedulers)]
         super().resume(*args, **kwargs)
         ends = [scheduler.end for scheduler in flat(self.param_schedulers)]
-        if ends != planned:
+        if planned and ends != planned:
             self.logger.warning(
                 f'the schedules go on as the checkpoint has them, with ends at {ends}; by the config they would end at '
                 f'{planned}'
@@ -100,9 +101,10 @@ class Runner(MMEngineRunner):
             self.processes = None
             if mine['gradients']:
                 self.logger.addFilter(lambda record: continuing.LOST not in record.getMessage())
-        sampler = self.train_dataloader.sampler
-        if hasattr(sampler, 'seed'):
-            sampler.seed = self.seed
+        loader = self.train_dataloader
+        for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
+            if hasattr(sampler, 'seed'):
+                sampler.seed = self.seed
 
     @silent
     def build_train_loop(self, loop: Any) -> BaseLoop:
@@ -158,9 +160,10 @@ class Runner(MMEngineRunner):
         super().dump_config()
 
 
-def flat(schedulers: Any) -> list[Any]:
-    """The schedulers of one optimizer or of several."""
-    return list(chain(*schedulers.values()) if isinstance(schedulers, Mapping) else schedulers or ())
+def flat(schedulers: Any) -> list[_ParamScheduler]:
+    """The schedulers of one optimizer or of several, as far as they are built."""
+    found = chain(*schedulers.values()) if isinstance(schedulers, Mapping) else schedulers or ()
+    return [scheduler for scheduler in found if isinstance(scheduler, _ParamScheduler)]
 
 
 class _Printed:
