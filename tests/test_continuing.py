@@ -8,7 +8,7 @@ from conftest import make_config, make_images
 
 pytest.importorskip('mmpretrain')
 
-from test_tools import PLAIN, stop_after
+from test_tools import ITERATIONS, PLAIN, stop_after
 
 from ranet_mm.cli import train
 from ranet_mm.weights.read import read as read_checkpoint
@@ -102,3 +102,12 @@ def test_another_length_does_not_change_the_schedule_in_silence(write_config, ca
     assert train.main([config, '--no-test', '--debug', '--work-dir', 'run', '--resume']) == 0
     said = 'the schedules go on as the checkpoint has them, with ends at [100, 6]; by the config they would end at [100'
     assert said in capsys.readouterr().err
+
+
+def test_loops_of_iterations_go_on_between_two_steps_too(write_config):
+    every = "train_cfg['max_iters'] = 7\ndefault_hooks['checkpoint'].update(interval=3)\n"
+    config = write_config(FOURS + ITERATIONS + every)
+    assert train.main([config, '--work-dir', 'whole', '--no-test', '--debug']) == 0
+    assert read_checkpoint('whole/iter_6.pth')['meta']['processes'][0]['gradients']
+    assert train.main([config, '--work-dir', 'cut', '--resume', 'whole/iter_6.pth', '--no-test', '--debug']) == 0
+    assert_same(read_checkpoint('cut/iter_7.pth'), read_checkpoint('whole/iter_7.pth'))

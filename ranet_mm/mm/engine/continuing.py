@@ -21,6 +21,9 @@ State = dict[str, Any]
 def gathered(model: nn.Module, hooks: Iterable[Hook], drawn: Mapping[str, Any]) -> list[State] | None:
     """What each process has, for the first of them: gradients that wait for a step, generators, counts of hooks.
 
+    Of several processes each has batch statistics of its own inside an epoch, of which the checkpoint's weights are the
+    first one's.
+
     Args:
         model: The model without a wrapper. A step drops gradients: there are none where nothing is accumulated.
         hooks: Of the runner.
@@ -28,7 +31,8 @@ def gathered(model: nn.Module, hooks: Iterable[Hook], drawn: Mapping[str, Any]) 
     """
     gradients = {name: p.grad.cpu() for name, p in model.named_parameters() if p.grad is not None}
     counts = [dict(wait_count=hook.wait_count, best_score=float(hook.best_score)) for hook in stopping(hooks)]
-    return gather_object(dict(gradients=gradients, generators=drawn, stopping=counts))
+    buffers = {name: b.cpu() for name, b in model.named_buffers()} if get_world_size() > 1 else {}
+    return gather_object(dict(gradients=gradients, buffers=buffers, generators=drawn, stopping=counts))
 
 
 def restore(model: nn.Module, hooks: Iterable[Hook], states: Sequence[State]) -> State:
@@ -45,6 +49,9 @@ def restore(model: nn.Module, hooks: Iterable[Hook], states: Sequence[State]) ->
     for name, p in model.named_parameters():
         if name in found[0] and p.requires_grad:
             p.grad = torch.empty_like(p.detach()).copy_(sum(gradients[name] for gradients in found) / len(found))
+    for name, buffer in model.named_buffers():
+        if as_before and name in mine['buffers']:
+            buffer.copy_(mine['buffers'][name])
     for hook, counts in zip(stopping(hooks), mine['stopping'], strict=False):
         hook.wait_count, hook.best_score = counts['wait_count'], counts['best_score']
     return mine
