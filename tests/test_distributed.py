@@ -209,7 +209,7 @@ class TestTwoProcesses:
         assert [r['images'] for r in (record('cut'), record('two'))] == [24, 24]
 
     def test_gradients_that_wait_for_more_go_on_in_each_process(self, folder):
-        """A step after each second batch: the fifth one waits for the sixth. Batch statistics are each process's own."""
+        """A step after each second batch: the fifth one waits for the sixth. Batch statistics are each one's own."""
         path = config(2, "optim_wrapper['accumulative_counts'] = 2\nmodel['backbone'].pop('norm_cfg')\n")
         whole = start('dist_train.sh', path, 2, '--work-dir', 'pairs', PORT='29561')
         assert whole.returncode == 0, whole.stderr

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip('mmpretrain')
 
 from test_continuing import SMALL
-from test_tools import PLAIN, refused
+from test_tools import PLAIN, files, refused
 
 from ranet_mm.cli import train
 
@@ -46,6 +46,38 @@ class TestOneImage:
     def test_is_no_fault_elsewhere(self, write_config, more):
         config = write_config(PLAIN + DEEP + f"train_dataloader['batch_size'] = 11\n{more}\n")
         assert train.main([config, '--work-dir', 'run', '--no-test', '--debug']) == 0
+
+
+@pytest.mark.parametrize(
+    ('option', 'least'),
+    [
+        ('optim_wrapper.accumulative_counts=0', 'a whole number of 1 or more'),
+        ('optim_wrapper.clip_grad.max_norm=-1', 'above 0'),  # which would go up the gradient
+    ],
+)
+def test_steps_that_train_nothing_are_refused(write_config, capsys, option, least):
+    err = refused(capsys, train, write_config(), '--work-dir', 'run', '--cfg-options', option)
+    assert f'error: {option} is not allowed: it must be {least}' in err
+
+
+def test_what_is_to_be_best_is_told_in_a_sentence(write_config, capsys):
+    more = "default_hooks = dict(checkpoint=dict(save_best='accuracy/top5'))\n"
+    config = write_config(SMALL.split('val_cfg')[0] + PLAIN + more)
+    assert train.main([config, '--work-dir', 'run', '--no-test']) == 1
+    said = "default_hooks.checkpoint.save_best='accuracy/top5' is not allowed: validation gives accuracy/top1"
+    assert said in capsys.readouterr().err
+
+
+def test_fewer_epochs_than_are_done_are_refused_and_a_late_validation_is_told(write_config, capsys):
+    config = write_config(SMALL.split('val_cfg')[0] + PLAIN)
+    late = ['--cfg-options', 'train_cfg.val_begin=9']
+    assert train.main([config, '--work-dir', 'run', '--no-test', *late]) == 0
+    assert 'train_cfg.val_begin=9 is past the last, 2: nothing is validated' in capsys.readouterr().err
+    before = files('run')
+    fewer = ['--resume', '--cfg-options', 'train_cfg.max_epochs=1']
+    assert train.main([config, '--work-dir', 'run', '--no-test', *fewer]) == 1
+    assert 'train_cfg.max_epochs=1 is not allowed here: the checkpoint has 2 epochs' in capsys.readouterr().err
+    assert files('run') == before
 
 
 @pytest.mark.parametrize('option', ['max_epochs=0', 'max_epochs=1.5', 'val_interval=0', 'val_begin=-1'])

@@ -25,6 +25,22 @@ def check_lengths(cfg: Mapping[str, Any]) -> None:
             raise ValueError(f'train_cfg.{name}={value!r} is not allowed: it must be a whole number of {least} or more')
 
 
+def check_optimization(cfg: Mapping[str, Any]) -> None:
+    """Make sure that gradients are added up and clipped such that something is trained, and not the wrong way round.
+
+    Raises:
+        ValueError: `accumulative_counts`, `max_norm` or `clip_value` is not allowed.
+    """
+    counts, clip = cfg.get('accumulative_counts', 1), cfg.get('clip_grad') or {}
+    if counts != int(counts) or counts < 1:
+        raise ValueError(
+            f'optim_wrapper.accumulative_counts={counts!r} is not allowed: it must be a whole number of 1 or more'
+        )
+    for name in ('max_norm', 'clip_value'):
+        if not clip.get(name, 1) > 0:
+            raise ValueError(f'optim_wrapper.clip_grad.{name}={clip[name]!r} is not allowed: it must be above 0')
+
+
 def schedules_beyond(schedulers: Sequence[Mapping[str, Any]], loop: Any) -> list[str]:
     """What of the schedules in a config comes after the end of training, a sentence each.
 

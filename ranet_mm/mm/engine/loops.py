@@ -25,7 +25,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     Raises:
         ValueError: The images make no batch or have classes that the model's head has not, or the checkpoint's epochs
-            have another number of iterations.
+            have another number of iterations, or are more than there are to be.
     """
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
@@ -60,6 +60,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             raise ValueError(
                 f'an epoch of {length} iterations cannot go on with a checkpoint whose epochs have {before}: the data, '
                 'the batch size and the number of processes must be those of the run so far'
+            )
+        if self._epoch > self._max_epochs:
+            raise ValueError(
+                f'train_cfg.max_epochs={self._max_epochs} is not allowed here: the checkpoint has {self._epoch} epochs'
             )
 
     def _validate_if_due(self) -> None:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.optim import _ParamScheduler
-from mmengine.runner import BaseLoop
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 
@@ -22,6 +22,7 @@ from .console import Console, silent
 from .hooks import ChannelsLastHook, ProgressHook, hook_type
 from .hooks.channels_last import to_channels_last
 from .hooks.checkpoint_guard import unwrapped
+from .loops import by_epoch
 
 
 @RUNNERS.register_module()
@@ -101,7 +102,11 @@ class Runner(MMEngineRunner):
             self.processes = None
             if mine['gradients']:
                 self.logger.addFilter(lambda record: continuing.LOST not in record.getMessage())
-        loader = self.train_dataloader
+        loop, loader = self.train_loop, self.train_dataloader
+        if not by_epoch(self) and loop.iter > loop.max_iters:
+            raise ValueError(
+                f'train_cfg.max_iters={loop.max_iters} is not allowed here: the checkpoint has {loop.iter} iterations'
+            )
         for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
             if hasattr(sampler, 'seed'):
                 sampler.seed = self.seed
@@ -110,7 +115,13 @@ class Runner(MMEngineRunner):
     def build_train_loop(self, loop: Any) -> BaseLoop:
         if isinstance(loop, Mapping):
             foresight.check_lengths(loop)
-        return super().build_train_loop(loop)
+        built = super().build_train_loop(loop)
+        last = built.max_epochs if isinstance(built, EpochBasedTrainLoop) else built.max_iters
+        if self._val_loop is not None and built.val_begin > last:
+            self.logger.warning(
+                f'train_cfg.val_begin={built.val_begin} is after the last, {last}: nothing is validated'
+            )
+        return built
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         described = [scheduler] if isinstance(scheduler, Mapping) else scheduler
@@ -120,6 +131,8 @@ class Runner(MMEngineRunner):
         return super().build_param_scheduler(scheduler)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        if isinstance(optim_wrapper, Mapping):
+            foresight.check_optimization(optim_wrapper)
         paramwise = isinstance(optim_wrapper, Mapping) and optim_wrapper.get('paramwise_cfg')
         if paramwise and (missing := foresight.without_parameter(paramwise, self.model)):
             self.logger.warning(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size, is_main_process, master_only
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from ....registry import HOOKS
@@ -122,6 +122,7 @@ class RecordHook(Hook):
         self.record['curve'].append(dict(**when, loss=_rounded(loss), lr=_rounded(lr)))
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
+        check_best(runner.hooks, metrics or {})
         if self.record and not by_epoch(runner):
             self._add_point(runner, iteration=runner.iter)
         if self.record.get('curve'):
@@ -171,6 +172,20 @@ class RecordHook(Hook):
         before = old.get('data', {}).get(split, found)
         if {**before, 'name': found['name']} != found:  # records of earlier versions have no name
             runner.logger.warning(f'{split} data is not that of the run so far: {before} became {found}')
+
+
+def check_best(hooks: Iterable[Hook], metrics: Mapping[str, Any]) -> None:
+    """Tell in a sentence that `save_best` names no metric; MMEngine says its name alone.
+
+    Raises:
+        ValueError: It does.
+    """
+    for hook in hooks:
+        for name in getattr(hook, 'key_indicators', None) or () if isinstance(hook, CheckpointHook) else ():
+            if name != 'auto' and name not in metrics:
+                raise ValueError(
+                    f'default_hooks.checkpoint.save_best={name!r} is not allowed: validation gives {", ".join(metrics)}'
+                )
 
 
 def _rounded(value: float) -> float:
