@@ -72,7 +72,7 @@ def test_fewer_epochs_than_are_done_are_refused_and_a_late_validation_is_told(wr
     config = write_config(SMALL.split('val_cfg')[0] + PLAIN)
     late = ['--cfg-options', 'train_cfg.val_begin=9']
     assert train.main([config, '--work-dir', 'run', '--no-test', *late]) == 0
-    assert 'train_cfg.val_begin=9 is past the last, 2: nothing is validated' in capsys.readouterr().err
+    assert 'train_cfg.val_begin=9 is after the last, 2: nothing is validated' in capsys.readouterr().err
     before = files('run')
     fewer = ['--resume', '--cfg-options', 'train_cfg.max_epochs=1']
     assert train.main([config, '--work-dir', 'run', '--no-test', *fewer]) == 1
