@@ -208,6 +208,18 @@ class TestTwoProcesses:
         assert record('cut')['curve'][0]['loss'] == record('two')['curve'][0]['loss']
         assert [r['images'] for r in (record('cut'), record('two'))] == [24, 24]
 
+    def test_gradients_that_wait_for_more_go_on_in_each_process(self, folder):
+        """A step after each second batch: the fifth one waits for the sixth. Batch statistics are each one's own."""
+        path = config(2, "optim_wrapper['accumulative_counts'] = 2\nmodel['backbone'].pop('norm_cfg')\n")
+        whole = start('dist_train.sh', path, 2, '--work-dir', 'pairs', PORT='29561')
+        assert whole.returncode == 0, whole.stderr
+        start('dist_train.sh', path, 2, '--work-dir', 'cut_pairs', PORT='29562', SIGNAL_AT='5')
+        waiting = [s['gradients'] for s in read_checkpoint('cut_pairs/interrupted.pth')['meta']['processes']]
+        assert len(waiting) == 2 and waiting[0].keys() == waiting[1].keys() != set()
+        done = start('dist_train.sh', path, 2, '--work-dir', 'cut_pairs', '--resume', PORT='29563')
+        assert done.returncode == 0, done.stderr
+        assert_same_weights('cut_pairs/epoch_2.pth', 'pairs/epoch_2.pth', rtol=0, atol=0)
+
     @pytest.mark.parametrize('batches', ['equal', 'unequal'])
     def test_interrupted_in_validation_all_stop(self, folder, two, batches):
         """Also where the signalled process has a batch fewer than the others: 5 images in batches of 1, after 6."""

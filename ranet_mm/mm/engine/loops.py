@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from ...registry import LOOPS
+from .continuing import set_generators
 
 
 @LOOPS.register_module()
@@ -18,12 +19,13 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     """Epoch-based loop that, resumed from a checkpoint inside an epoch, goes on with the next batch.
 
     MMEngine's own loop starts such an epoch again and runs past the planned iterations. The order of the samples
-    is that of the uninterrupted run; random augmentation is not: its generators start from the seed again.
+    is that of the uninterrupted run, and so is what the process itself draws: dropout, mixed images, augmentation
+    without data workers. The generators of data workers start from the seed again.
     A checkpoint from the end of an epoch was written before that epoch's validation, which is therefore made up for.
 
     Raises:
         ValueError: The images make no batch or have classes that the model's head has not, or the checkpoint's epochs
-            have another number of iterations.
+            have another number of iterations, or are more than there are to be.
     """
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
@@ -42,6 +44,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._check_length()
         self.runner.call_hook('before_train')
         if self._iter and self._iter == self._epoch * len(self.dataloader):
+            self._draw_on()
             self._validate_if_due()
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
@@ -58,6 +61,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 f'an epoch of {length} iterations cannot go on with a checkpoint whose epochs have {before}: the data, '
                 'the batch size and the number of processes must be those of the run so far'
             )
+        if self._epoch > self._max_epochs:
+            raise ValueError(
+                f'train_cfg.max_epochs={self._max_epochs} is not allowed here: the checkpoint has {self._epoch} epochs'
+            )
 
     def _validate_if_due(self) -> None:
         due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
@@ -68,24 +75,37 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
-        for idx, batch in enumerate(remaining(self.dataloader, done), start=done):
+        for idx, batch in enumerate(remaining(self.dataloader, done, self._draw_on), start=done):
             self.run_iter(idx, batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
+    def _draw_on(self) -> None:
+        """Have a resumed run draw random numbers from where its checkpoint was."""
+        states, self.runner.generators = getattr(self.runner, 'generators', None), None
+        if states:
+            set_generators(states)
 
-def remaining(loader: DataLoader, done: int) -> Iterator:
-    """The epoch's batches but for the first `done`, which are not even loaded where the batches are plain slices."""
+
+def remaining(loader: DataLoader, done: int, start: Callable[[], None] = lambda: None) -> Iterator:
+    """The epoch's batches but for the first `done`, which are not even loaded where the batches are plain slices.
+
+    `start` is called when the first of them is about to be loaded by this process; workers have begun by then.
+    """
     batches = loader.batch_sampler
-    if not done or type(batches) is not BatchSampler:
-        yield from (batch for idx, batch in enumerate(loader) if idx >= done)
-        return
-    sampler = batches.sampler
-    batches.sampler = _Rest(sampler, done * batches.batch_size)
+    sliced = done and type(batches) is BatchSampler
+    if sliced:
+        sampler = batches.sampler
+        batches.sampler = _Rest(sampler, done * batches.batch_size)
     try:
-        yield from loader
+        iterator = iter(loader)
+        for _ in range(0 if sliced else done):
+            next(iterator, None)
+        start()
+        yield from iterator
     finally:
-        batches.sampler = sampler
+        if sliced:
+            batches.sampler = sampler
 
 
 class _Rest:

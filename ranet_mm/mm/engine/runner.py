@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
+from mmengine.optim import _ParamScheduler
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 
 from ...compiling import compile_units
 from ...registry import RUNNERS
+from . import continuing, foresight
 from .console import Console, silent
 from .hooks import ChannelsLastHook, ProgressHook, hook_type
 from .hooks.channels_last import to_channels_last
 from .hooks.checkpoint_guard import unwrapped
+from .loops import by_epoch
 
 
 @RUNNERS.register_module()
@@ -27,6 +33,9 @@ class Runner(MMEngineRunner):
     """
 
     printed: _Printed | None = None
+    processes: list[dict[str, Any]] | None = None
+    generators: dict[str, Any] | None = None
+    drawn: tuple[int | None, dict[str, Any]] = (None, {})
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -60,6 +69,8 @@ class Runner(MMEngineRunner):
 
     def _maybe_compile(self, target: str) -> None:
         """MMEngine compiles whole steps, with the data and the optimizer in them; here it is the network's units."""
+        if target == 'train_step':
+            foresight.refuse_one_image(unwrapped(self.model), self.train_loop)
         options = self.cfg.get('compile')
         if options and target == 'train_step':
             compile_units(unwrapped(self.model), self.train_dataloader.batch_size, {} if options is True else options)
@@ -69,19 +80,88 @@ class Runner(MMEngineRunner):
         built.evaluate = silent(built.evaluate)
         return built
 
-    load_checkpoint = silent(MMEngineRunner.load_checkpoint)
-    build_train_loop = silent(MMEngineRunner.build_train_loop)
+    @silent
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        checkpoint = super().load_checkpoint(*args, **kwargs)
+        self.processes = (checkpoint.get('meta') or {}).pop(continuing.PROCESSES, None)
+        return checkpoint
+
+    def resume(self, *args: Any, **kwargs: Any) -> None:
+        """MMEngine's, with what it leaves out (see `continuing`), and in the order that the checkpoint's seed gives."""
+        planned = [scheduler.end for scheduler in flat(self.param_schedulers)]
+        super().resume(*args, **kwargs)
+        ends = [scheduler.end for scheduler in flat(self.param_schedulers)]
+        if planned and ends != planned:
+            self.logger.warning(
+                f'the schedules go on as the checkpoint has them, with ends at {ends}; by the config they would end at '
+                f'{planned}'
+            )
+        if self.processes:
+            mine = continuing.restore(unwrapped(self.model), self.hooks, self.processes)
+            self.generators = mine['generators']
+            self.processes = None
+            if mine['gradients']:
+                self.logger.addFilter(lambda record: continuing.LOST not in record.getMessage())
+        loop, loader = self.train_loop, self.train_dataloader
+        if not by_epoch(self) and loop.iter > loop.max_iters:
+            raise ValueError(
+                f'train_cfg.max_iters={loop.max_iters} is not allowed here: the checkpoint has {loop.iter} iterations'
+            )
+        for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
+            if hasattr(sampler, 'seed'):
+                sampler.seed = self.seed
+
+    @silent
+    def build_train_loop(self, loop: Any) -> BaseLoop:
+        if isinstance(loop, Mapping):
+            foresight.check_lengths(loop)
+        built = super().build_train_loop(loop)
+        last = built.max_epochs if isinstance(built, EpochBasedTrainLoop) else built.max_iters
+        if self._val_loop is not None and built.val_begin > last:
+            self.logger.warning(
+                f'train_cfg.val_begin={built.val_begin} is after the last, {last}: nothing is validated'
+            )
+        return built
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        described = [scheduler] if isinstance(scheduler, Mapping) else scheduler
+        if not self._resume and all(isinstance(s, Mapping) and 'type' in s for s in described):
+            for sentence in foresight.schedules_beyond(described, self.train_loop):
+                self.logger.warning(sentence)
+        return super().build_param_scheduler(scheduler)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        if isinstance(optim_wrapper, Mapping):
+            foresight.check_optimization(optim_wrapper)
+        paramwise = isinstance(optim_wrapper, Mapping) and optim_wrapper.get('paramwise_cfg')
+        if paramwise and (missing := foresight.without_parameter(paramwise, self.model)):
+            self.logger.warning(
+                f'optim_wrapper.paramwise_cfg.custom_keys has {", ".join(map(repr, missing))}, which no parameter '
+                'has in its name: nothing is changed by it'
+            )
+        return super().build_optim_wrapper(optim_wrapper)
+
     build_val_loop = silent(MMEngineRunner.build_val_loop)
     build_test_loop = silent(MMEngineRunner.build_test_loop)
     _init_model_weights = silent(MMEngineRunner._init_model_weights)
 
-    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """MMEngine's, which formats the config anew for each checkpoint: a fifth of a second without a step."""
+    def save_checkpoint(
+        self, *args: Any, save_optimizer: bool = True, meta: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """MMEngine's, with what it leaves out (see `continuing`) where it is to go on from; each process calls it.
+
+        MMEngine formats the config anew for each checkpoint: a fifth of a second without a step.
+        """
+        if save_optimizer:
+            meta = meta or {}
+            if 'iter' not in meta or self.drawn[0] != meta['iter']:  # a validation, which may save once more, draws
+                self.drawn = meta.get('iter'), continuing.generators()
+            meta = {**meta, continuing.PROCESSES: continuing.gathered(unwrapped(self.model), self.hooks, self.drawn[1])}
         cfg = self.cfg
         self.printed = self.printed or _Printed(cfg)
         self.cfg = self.printed
         try:
-            super().save_checkpoint(*args, **kwargs)
+            super().save_checkpoint(*args, save_optimizer=save_optimizer, meta=meta, **kwargs)
         finally:
             self.cfg = cfg
 
@@ -91,6 +171,12 @@ class Runner(MMEngineRunner):
     def write_config(self) -> None:
         """Write the config into the work dir."""
         super().dump_config()
+
+
+def flat(schedulers: Any) -> list[_ParamScheduler]:
+    """The schedulers of one optimizer or of several, as far as they are built."""
+    found = chain(*schedulers.values()) if isinstance(schedulers, Mapping) else schedulers or ()
+    return [scheduler for scheduler in found if isinstance(scheduler, _ParamScheduler)]
 
 
 class _Printed:

@@ -53,6 +53,11 @@ class ProgressiveResizeHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Tell the network, which takes small pictures for a mistake, that they are meant."""
+        if late := [size for size in self.sizes if size[0] >= runner.max_epochs]:
+            runner.logger.warning(
+                f'training ends after {runner.max_epochs} epochs, before the sizes (first epoch, side) '
+                f'{", ".join(map(str, late))}, which validation and test may need'
+            )
         for module in runner.model.modules():
             if hasattr(module, 'min_size'):
                 module.min_size = min(module.min_size, *(side for _, side in self.sizes))

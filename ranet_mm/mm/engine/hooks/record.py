@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size, is_main_process, master_only
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from ....registry import HOOKS
@@ -24,6 +25,7 @@ OF_AN_EARLIER_RUN = (
     'name', 'config', 'command', 'seed', 'commit', 'hardware', 'processes', 'epochs', 'iterations', 'iteration',
     'seconds', 'images',
 )  # fmt: skip
+SKIPPED = 50  # steps with a loss that is no number, which loss scaling leaves out until its scale fits
 # Of all sittings, before the first one.
 COSTS = dict(seconds=0.0, train_seconds=0.0, cpu_seconds=0.0, images=0, images_per_second=0.0, peak_memory_mib=0)
 
@@ -38,6 +40,9 @@ class RecordHook(Hook):
     `peak_memory_mib` is the device's, or the process's on a CPU. `earlier` tells of the run whose checkpoint this one
     started from by `load_from`, and of those before it, the first of all first; these costs are without theirs. `plan`
     tells what a run by time set itself (see `by_time.make_plan`).
+
+    Raises:
+        FloatingPointError: The loss is no finite number any more, which no later step mends.
     """
 
     priority = 'LOW'  # before checkpoints are saved
@@ -46,6 +51,7 @@ class RecordHook(Hook):
         self.record: dict[str, Any] = {}
         self.resumed: dict[str, Any] = {}
         self.earlier: list[dict[str, Any]] = []
+        self.spoilt = 0
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         old = checkpoint.get('record', {})
@@ -89,6 +95,18 @@ class RecordHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, **kwargs: Any) -> None:
         self.images += len(data_batch['inputs']) * get_world_size()
         self.train_seconds += runner.message_hub.get_scalar('train/time').current()
+        self._check_loss(runner)
+
+    def _check_loss(self, runner: Runner) -> None:
+        """Stop before more is trained, saved or recorded where a step has spoilt the weights."""
+        scalars = runner.message_hub.log_scalars
+        loss = scalars['train/loss'].current() if 'train/loss' in scalars else 0.0  # a device tells it later
+        self.spoilt = 0 if math.isfinite(loss) else self.spoilt + 1
+        if self.spoilt > (SKIPPED if hasattr(runner.optim_wrapper, 'loss_scaler') else 0):
+            raise FloatingPointError(
+                f'the loss is {loss} by iteration {runner.iter + 1}: lower optim_wrapper.optimizer.lr, or set '
+                'optim_wrapper.clip_grad'
+            )
 
     def after_train_epoch(self, runner: Runner) -> None:
         if by_epoch(runner):
@@ -96,6 +114,7 @@ class RecordHook(Hook):
             self._write(runner.iter)
 
     def _add_point(self, runner: Runner, **when: int) -> None:
+        self._check_loss(runner)
         hub = runner.message_hub
         loss = torch.tensor(hub.get_scalar('train/loss').mean(stretch(runner)), dtype=torch.double)
         all_reduce(loss, 'mean')  # each process knows the loss of its own images alone
@@ -103,6 +122,7 @@ class RecordHook(Hook):
         self.record['curve'].append(dict(**when, loss=_rounded(loss), lr=_rounded(lr)))
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
+        check_best(runner.hooks, metrics or {})
         if self.record and not by_epoch(runner):
             self._add_point(runner, iteration=runner.iter)
         if self.record.get('curve'):
@@ -121,6 +141,7 @@ class RecordHook(Hook):
             self._write(runner.iter)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._check_loss(runner)
         self._update(checkpoint['meta']['iter'])
         checkpoint['record'] = json.loads(self._text())
 
@@ -151,6 +172,20 @@ class RecordHook(Hook):
         before = old.get('data', {}).get(split, found)
         if {**before, 'name': found['name']} != found:  # records of earlier versions have no name
             runner.logger.warning(f'{split} data is not that of the run so far: {before} became {found}')
+
+
+def check_best(hooks: Iterable[Hook], metrics: Mapping[str, Any]) -> None:
+    """Tell in a sentence that `save_best` names no metric; MMEngine says its name alone.
+
+    Raises:
+        ValueError: It does.
+    """
+    for hook in hooks:
+        for name in getattr(hook, 'key_indicators', None) or () if isinstance(hook, CheckpointHook) else ():
+            if name != 'auto' and name not in metrics:
+                raise ValueError(
+                    f'default_hooks.checkpoint.save_best={name!r} is not allowed: validation gives {", ".join(metrics)}'
+                )
 
 
 def _rounded(value: float) -> float:
