@@ -27,6 +27,7 @@ import timm
 
 import ranet
 import ranet_mm
+from ranet_mm import image_files
 from ranet_mm.cli import (
     benchmark,
     browse_dataset,
@@ -42,7 +43,7 @@ from ranet_mm.cli import (
     train,
     vis_scheduler,
 )
-from ranet_mm.lab import image_files, predictions
+from ranet_mm.lab import predictions
 from ranet_mm.mm import config as mm_config
 from ranet_mm.weights import description
 from ranet_mm.weights.read import read, weights_of

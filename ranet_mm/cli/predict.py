@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .. import weights
-from ..lab import image_files
+from .. import image_files, weights
 from ..machine import cores
 from ..weights import description
 from ..weights.read import read, weights_of

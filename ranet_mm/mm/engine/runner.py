@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
+from mmengine.runner import BaseLoop, CheckpointLoader
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ...compiling import compile_units
 from ...registry import RUNNERS
+from ..data import by_name
 from .console import Console, silent
 from .hooks import ChannelsLastHook, ProgressHook, hook_type
 from .hooks.channels_last import to_channels_last
@@ -24,6 +28,9 @@ class Runner(MMEngineRunner):
     """Sends MMEngine's messages to the log file, and to the console only warnings, which leaves it to `ProgressHook`.
 
     The work dir's copy of the config is written by `write_config` alone, once a run has proven to work.
+
+    Labels of a classifier's data to evaluate on follow the names of its classes: those of the training data, or where
+    nothing is trained those of the checkpoint (see `data.by_name`).
     """
 
     printed: _Printed | None = None
@@ -71,8 +78,17 @@ class Runner(MMEngineRunner):
 
     load_checkpoint = silent(MMEngineRunner.load_checkpoint)
     build_train_loop = silent(MMEngineRunner.build_train_loop)
-    build_val_loop = silent(MMEngineRunner.build_val_loop)
-    build_test_loop = silent(MMEngineRunner.build_test_loop)
+
+    @silent
+    def build_val_loop(self, *args: Any, **kwargs: Any) -> BaseLoop:
+        self._val_dataloader = named(self, self._val_dataloader)
+        return super().build_val_loop(*args, **kwargs)
+
+    @silent
+    def build_test_loop(self, *args: Any, **kwargs: Any) -> BaseLoop:
+        self._test_dataloader = named(self, self._test_dataloader)
+        return super().build_test_loop(*args, **kwargs)
+
     _init_model_weights = silent(MMEngineRunner._init_model_weights)
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
@@ -91,6 +107,26 @@ class Runner(MMEngineRunner):
     def write_config(self) -> None:
         """Write the config into the work dir."""
         super().dump_config()
+
+
+def named(runner: MMEngineRunner, loader: Any) -> Any:
+    """The config of a loader to evaluate on, whose labels follow the names of the model's classes.
+
+    Only a classifier's: detectors and segmentors find the classes of their files by name themselves.
+    """
+    if runner.cfg.get('default_scope', 'mmpretrain') != 'mmpretrain' or not isinstance(loader, Mapping):
+        return loader
+    return by_name.wrapped(loader, model_classes(runner))
+
+
+def model_classes(runner: MMEngineRunner) -> tuple[str, ...]:
+    """The names of the classes that a runner trains, or else of those that its checkpoint tells; or nothing."""
+    loop, loader = runner._train_loop, runner._train_dataloader
+    loader = loop.dataloader if isinstance(loop, BaseLoop) else loader
+    if isinstance(loader, DataLoader):
+        return by_name.names(loader.dataset)
+    path = runner._load_from
+    return by_name.of_checkpoint(CheckpointLoader.load_checkpoint(path, 'cpu', 'silent')) if path else ()
 
 
 class _Printed:
