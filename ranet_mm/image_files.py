@@ -12,6 +12,7 @@ from typing import Any
 
 # Formats that Pillow recognizes and cannot decode by itself.
 UNDECODED = ('BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF')
+ALSO_READ = ('MPO',)  # by the reader of JPEG
 # What systems and servers leave in folders without a dot before it.
 LEFT_BY_SYSTEMS = ('$recycle.bin', '@eadir', '__macosx', 'desktop.ini', 'system volume information', 'thumbs.db')
 ALLOWED = (
@@ -115,7 +116,7 @@ def is_image(name: str) -> bool:
     from PIL import Image
 
     known = Image.registered_extensions().get(os.path.splitext(name)[1].lower())
-    return known in Image.OPEN and known not in UNDECODED
+    return known in (*Image.OPEN, *ALSO_READ) and known not in UNDECODED
 
 
 def left_out(left: Endings) -> str:

@@ -371,6 +371,8 @@ class LabelNoise:
         self.dataset = ROOT_DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
         if self.dataset.test_mode or getattr(self.dataset, 'split', 'train') != 'train':
             raise ValueError('LabelNoise is not allowed on a data set to test on: its labels must stay right')
+        if not by_name.labelled(self.dataset):
+            raise ValueError('LabelNoise is not allowed on a data set without labels')
         self.fraction, self.seed = fraction, seed
         if not lazy_init:
             self.full_init()
