@@ -101,6 +101,12 @@ def below(
                 left[os.path.splitext(entry.name)[1].lower()] += 1
 
 
+def folders(folder: str | os.PathLike) -> list[str]:
+    """The names of the folders in a folder, links too, in order; hidden ones are passed over."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not is_hidden(entry.name) and is_folder(entry))
+
+
 def is_folder(entry: os.DirEntry) -> bool:
     """Whether it is a folder or a link to one; a link to itself is none."""
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()

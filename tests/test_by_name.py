@@ -263,6 +263,17 @@ def refusal(capsys, *argv):
     return capsys.readouterr().err
 
 
+def test_a_pretext_task_needs_no_labels():
+    from ranet_mm.mm.engine.hooks.checkpoint_guard import check_labels
+
+    data = folder('a', ['ant'], with_label=False)
+    check_labels(data, torch.nn.ModuleDict(dict(head=torch.nn.Linear(1, 1))))
+    head = torch.nn.Linear(1, 1)
+    head.num_classes = 3
+    with pytest.raises(ValueError, match='has no labels'):
+        check_labels(data, torch.nn.ModuleDict(dict(head=head)))
+
+
 class TestTraining:
     def test_resume_on_other_classes_is_refused(self, trained, capsys):
         options = ['--cfg-options', 'train_cfg.max_epochs=2']

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -148,19 +149,19 @@ def labelled(dataset: Any) -> bool:
 
 def highest_label(dataset: Any) -> int:
     """The greatest label, or -1 where there is none."""
-    return max((label for part in parts(dataset) for label in _labels(part)), default=-1)
+    return max((int(label) for part in parts(dataset) for label in _labels(part)), default=-1)
 
 
 def absent(dataset: Any) -> list[str]:
     """The classes that no image shows, where the data set tells its labels."""
-    shown = {label for part in parts(dataset) for label in _labels(part)}
+    shown = {int(label) for part in parts(dataset) for label in _labels(part)}
     return [name for number, name in enumerate(names(dataset)) if number not in shown] if shown else []
 
 
 def _labels(part: Any) -> Iterator[int]:
-    if isinstance(part, BaseDataset) and hasattr(part, 'get_gt_labels') and labelled(part):
-        for index in range(len(part)):
-            yield from part.get_cat_ids(index)
+    for index in range(len(part)) if isinstance(part, BaseDataset) else ():
+        label = part.get_data_info(index).get('gt_label')
+        yield from (one for one in np.atleast_1d(label) if isinstance(one, Integral))
 
 
 def wrapped(loader: Any, classes: Sequence[str]) -> Any:

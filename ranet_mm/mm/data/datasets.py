@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.fileio import list_from_file
+from mmengine.fileio import exists, list_from_file
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmpretrain import datasets as mmpretrain
@@ -75,7 +75,7 @@ class HoldOut:
         """The samples held out, or the others, with labels by the names that `metainfo.classes` gives."""
         samples, own = self.load_whole(), self.METAINFO.get('classes')
         chosen = self._chosen(samples) if self.holdout else samples
-        if own and set(own) <= set(self.CLASSES):
+        if own and set(own) <= set(self.CLASSES or ()):
             by_name.relabel(chosen, by_name.mapping(own, self.CLASSES, self))
         if self._indices is not None and not self._indices:
             raise ValueError(f'indices={self._indices!r} is not allowed: no image would be left')
@@ -101,7 +101,7 @@ class Fixed(HoldOut):
     UNUSED = ('ann_file',)
 
     def load_data_list(self) -> list[dict]:
-        own, given = self.METAINFO['classes'], self.CLASSES
+        own, given = self.METAINFO['classes'], self.CLASSES or self.METAINFO['classes']
         known = [name for name in given if name in own]
         if len(known) < len(own) and (known or len(given) != len(own)):
             raise ValueError(
@@ -159,7 +159,7 @@ class Files(HoldOut):
 
     def _check_lines(self) -> None:
         """Tell what mmpretrain would fail at, or take for something else."""
-        if not os.path.isfile(self.ann_file):
+        if not exists(self.ann_file):
             raise FileNotFoundError(f'annotation file {self.ann_file!r} does not exist')
         lines = list_from_file(self.ann_file)
         if not lines:
@@ -181,6 +181,8 @@ class Files(HoldOut):
 
     def _find_samples(self) -> list:
         """The place of mmpretrain's own search, which finds hidden folders and passes over linked files."""
+        if '://' in self.img_prefix:
+            return super()._find_samples()
         root = os.path.normpath(self.img_prefix)
         if not os.path.isdir(root):
             raise FileNotFoundError(f'data folder {root!r} does not exist')
@@ -194,11 +196,11 @@ class Files(HoldOut):
 
     def _below(self, root: str, left: image_files.Endings) -> list[tuple[str, int]]:
         """Names of files below a folder, and the classes of the folders that they are in."""
-        folders = class_folders(root)
+        folders = image_files.folders(root)
         numbers = self._numbers(folders)
         found = {name: self._files(root, left, name) for name in folders}
-        if empty := [name for name, files in found.items() if not files]:
-            self._refuse_empty(os.path.join(root, empty[0]))
+        for name in [name for name, files in found.items() if not files]:
+            self._empty(f'class folder {os.path.join(root, name)!r} has no images: {self._endings()}')
         return [(file, numbers[name]) for name, files in found.items() for file in files]
 
     def _numbers(self, folders: Sequence[str]) -> dict[str, int]:
@@ -212,8 +214,9 @@ class Files(HoldOut):
             )
         return {name: number for number, name in enumerate(folders)}
 
-    def _refuse_empty(self, folder: str) -> None:
-        raise ValueError(f'class folder {folder!r} has no images: {self._endings()}')
+    def _empty(self, line: str) -> None:
+        """Tell of a class folder without images, as mmpretrain does."""
+        tell_once(line)
 
     def _files(self, root: str, left: image_files.Endings, name: str = '') -> list[str]:
         """Names, from a folder, of the images in one inside it, sorted."""
@@ -226,12 +229,6 @@ class Files(HoldOut):
         if self.every_format:
             return 'files are expected whose names end as those of a format that Pillow reads, as in .jpg or .png'
         return f'files ending in {", ".join(self.extensions)} are expected'
-
-
-def class_folders(root: str) -> list[str]:
-    """The names of the folders in a folder, links too, but for hidden ones."""
-    with os.scandir(root) as entries:
-        return sorted(e.name for e in entries if not image_files.is_hidden(e.name) and image_files.is_folder(e))
 
 
 @cache
@@ -339,10 +336,10 @@ class ImageFolder(Files, mmpretrain.CustomDataset):
             tell_once(f'data folder {root!r} has no images of {by_name.listed(absent)}')
         return self.class_to_idx
 
-    def _refuse_empty(self, folder: str) -> None:
+    def _empty(self, line: str) -> None:
         if not self.test_mode:
-            super()._refuse_empty(folder)
-        tell_once(f'class folder {folder!r} has no images')
+            raise ValueError(line)
+        super()._empty(line)
 
 
 @DATASETS.register_module()

@@ -18,7 +18,7 @@ from ....weights.description import architecture, contradictions, describe, netw
 from ....weights.fit import misfits
 from ....weights.keys import BACKBONE, CLASSIFIER, FIRST_CONV
 from ...data import by_name
-from .data_guard import check_classes
+from .data_guard import check_classes, heads
 
 
 @HOOKS.register_module()
@@ -109,7 +109,9 @@ def check_names(classes: Sequence[str], loop: BaseLoop, of: str) -> None:
 
 
 def check_labels(dataset: Any, model: nn.Module) -> None:
-    """Make sure that images have labels, and heads enough classes for them."""
+    """Make sure that images have labels where a head is to tell them, and heads enough classes for them."""
+    if not any(heads(model)):
+        return
     if not by_name.labelled(dataset):
         raise ValueError(
             f'{by_name.place(dataset)} has no labels (with_label=False): nothing can be trained or measured on it'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -81,15 +81,21 @@ def check_classes(metainfo: Mapping[str, Any], model: nn.Module, more: bool = Fa
     """
     classes = metainfo.get('classes') or ()
     number = max(least, len(classes))
-    for name, module in model.named_modules():
-        count = getattr(module, 'num_classes', None)
-        fits = count is None or count == number or (more and count > number)
-        if re.search(r'(?<!rpn_)head(\.\d+)?$', name) and not fits:
+    for name, count in heads(model):
+        if count != number and not (more and count > number):
             shown = (', '.join(classes[:4]) + (', ...' if len(classes) > 4 else '')) or f'labels up to {number - 1}'
             raise ValueError(
                 f'model.{name} has num_classes={count}, but the data have {number} classes ({shown}): set '
                 f'model.{name}.num_classes={number}'
             )
+
+
+def heads(model: nn.Module) -> Iterator[tuple[str, int]]:
+    """The heads that tell classes, and how many each does; a pretext task without labels has none."""
+    for name, module in model.named_modules():
+        count = getattr(module, 'num_classes', None)
+        if count is not None and re.search(r'(?<!rpn_)head(\.\d+)?$', name):
+            yield name, count
 
 
 def _source(dataset: Any) -> str:
