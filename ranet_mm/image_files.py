@@ -65,7 +65,8 @@ def named(argument: str, left: Endings) -> list[str]:
         raise FileNotFoundError(f'image {argument!r} does not exist: {ALLOWED}')
     found = []
     for match in glob.glob(argument, recursive=True):
-        if not is_hidden(os.path.basename(match)):
+        met = {*match.lower().split(os.sep)} - {*argument.lower().split(os.sep)}  # by wildcards, which take no dot
+        if met.isdisjoint(LEFT_BY_SYSTEMS):
             found += below(match, left=left) if os.path.isdir(match) else filter(is_image, [match])
     if not found:
         raise FileNotFoundError(f'pattern {argument!r} matches no image: {ALLOWED}')

@@ -298,7 +298,8 @@ class TestFind:
         touch('a/1.png', 'a/notes.txt', 'b/1.png', 'b/b.TXT', 'b/.c.txt', 'b/Thumbs.db', 'b/__MACOSX/2.png')
         assert image_files.find(['a', 'b']) == ['a/1.png', 'b/1.png']
         assert capsys.readouterr().err == 'hint: 2 files left out as no images: 2 .txt\n'
-        assert image_files.find(['*/*.png']) == ['a/1.png', 'b/1.png']
+        assert image_files.find(['*/*.png']) == image_files.find(['**/*.png']) == ['a/1.png', 'b/1.png']
+        assert image_files.find(['b/__MACOSX/*']) == ['b/__MACOSX/2.png']
         assert not capsys.readouterr().err
 
     def test_nothing_found(self, capsys):
