@@ -16,6 +16,7 @@ import mmengine
 from mmengine.config import ConfigDict
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.registry import DATASETS
+from mmengine.runner import CheckpointLoader
 from mmpretrain.datasets import CustomDataset, KFoldDataset, MultiLabelDataset
 
 from ranet_mm.cli import eval_metric, test, train
@@ -133,6 +134,28 @@ class TestDataSets:
         data = by_name.by_name(Digits('test'), '9876543210')
         assert data.get_gt_labels().tolist() == (9 - Digits('test').get_gt_labels()).tolist()
         assert data_name(data, 'test') == 'Digits (scikit-learn)'
+
+
+@pytest.mark.parametrize(
+    ('meta', 'classes'),
+    [
+        (dict(dataset_meta=dict(classes=['a', 'b'])), ('a', 'b')),
+        (dict(ranet_mm=dict(architecture='x', pretrained_cfg=dict(label_names=['a', 'b']))), ('a', 'b')),
+        (dict(CLASSES=('a', 'b')), ('a', 'b')),  # of mmcls
+        (dict(dataset_meta=dict(classes=[0, 1])), ('0', '1')),
+        (dict(dataset_meta=dict(classes='names.txt')), ()),
+        (dict(dataset_meta=dict(classes=7)), ()),
+        (dict(ranet_mm=dict(architecture='x', model_args={})), ()),
+        (None, ()),
+    ],
+)
+def test_what_checkpoints_say_of_their_classes(meta, classes):
+    assert by_name.of_checkpoint(dict(state_dict={}, meta=meta)) == classes
+
+
+def test_shipped_weights_say_their_classes():
+    found = CheckpointLoader.load_checkpoint('ranet_mm://attention56_cifar.digits', 'cpu', 'silent')
+    assert by_name.of_checkpoint(found) == tuple('0123456789')
 
 
 class TestNamesGivenToBenchmarks:
