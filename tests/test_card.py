@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from ranet_mm import weights
 from ranet_mm.cli.card import calibration_error, earlier, figures, load, main, predict, ship
@@ -46,6 +47,24 @@ def test_figures():
     found = figures(scores, torch.tensor([0, 1, 1, 1]), ['cat', 'dog'])
     assert (found['images'], found['accuracy']) == (4, 75.0)
     assert found['per_class'] == {'cat': 100.0, 'dog': 66.67}
+
+
+def test_classes_that_no_image_shows():
+    found = figures(torch.eye(3)[[0, 2]], torch.tensor([0, 2]), ['cat', 'cow', 'dog'])
+    assert found['per_class'] == {'cat': 100.0, 'cow': None, 'dog': 100.0}
+    run = record()
+    run['shipped']['per_class'] = found['per_class']
+    card = render('net.pets', run, 2**20)
+    assert '| cow | - |' in card and 'No image that it was tested on shows cow.' in card and 'weakest on *cat*' in card
+
+
+def test_labels_follow_the_names_of_the_models_classes(tmp_path):
+    pytest.importorskip('mmpretrain')
+    for name in ('cat', 'dog'):
+        (tmp_path / name).mkdir()
+        Image.new('RGB', (8, 8)).save(tmp_path / name / '0.webp')
+    pairs, classes = load(str(tmp_path), lambda image: image.size, ('dog', 'cow', 'cat'))
+    assert ([*map(pairs.__getitem__, range(2))], classes) == ([((8, 8), 2), ((8, 8), 0)], ['dog', 'cow', 'cat'])
 
 
 def test_unknown_weights(tmp_path, capsys):

@@ -27,6 +27,7 @@ import timm
 
 import ranet
 import ranet_mm
+from ranet_mm import image_files
 from ranet_mm.cli import (
     benchmark,
     browse_dataset,
@@ -42,7 +43,7 @@ from ranet_mm.cli import (
     train,
     vis_scheduler,
 )
-from ranet_mm.lab import image_files, predictions
+from ranet_mm.lab import predictions
 from ranet_mm.mm import config as mm_config
 from ranet_mm.weights import description
 from ranet_mm.weights.read import read, weights_of
@@ -293,6 +294,14 @@ class TestFind:
         assert image_files.find(['[1].png', '[ab]', 'scan']) == ['[1].png', '[ab]/1.png', 'scan']
         assert image_files.find(['[0-9].png']) == ['1.png']
 
+    def test_what_a_folder_holds_besides_is_said_once(self, capsys):
+        touch('a/1.png', 'a/notes.txt', 'b/1.png', 'b/b.TXT', 'b/.c.txt', 'b/Thumbs.db', 'b/__MACOSX/2.png')
+        assert image_files.find(['a', 'b']) == ['a/1.png', 'b/1.png']
+        assert capsys.readouterr().err == 'hint: 2 files left out as no images: 2 .txt\n'
+        assert image_files.find(['*/*.png']) == image_files.find(['**/*.png']) == ['a/1.png', 'b/1.png']
+        assert image_files.find(['b/__MACOSX/*']) == ['b/__MACOSX/2.png']
+        assert not capsys.readouterr().err
+
     def test_nothing_found(self, capsys):
         touch('empty/notes.txt', 'empty/.hidden.png')
         allowed = 'allowed are image files, folders that hold some'
@@ -522,6 +531,42 @@ class TestPredictions:
             expected = metrics.top_k_accuracy_score(labels, scores, k=k)
             assert found[f'accuracy/top{k}'] == pytest.approx(100 * expected)
         assert found['log loss'] == pytest.approx(metrics.log_loss(labels, scores), rel=1e-4)
+
+    def test_absent_classes_and_more_outputs_than_names(self, dumped, capsys):
+        """Of 6 outputs 4 have names; images show the first and the third class, and one that has no name."""
+        labels = torch.tensor([0, 2, 5])[dumped.labels % 3]
+        scores = torch.cat([dumped.scores, dumped.scores[:, :2].flip(0)], 1) / 2
+        found = predictions.Predictions(scores, labels, (), tuple('abcd'))
+        predictions.write_npz('fewer.npz', found)
+        assert eval_metric.main(['fewer.npz', '--json', '--per-class']) == 0
+        measured = json.loads(capsys.readouterr().out)
+        assert measured['absent'] == ['b', 'd', '4']
+        present = dict(labels=[0, 2, 5], zero_division=0)
+        rows = metrics.precision_recall_fscore_support(labels, scores.argmax(1), **present)
+        macro = metrics.precision_recall_fscore_support(labels, scores.argmax(1), average='macro', **present)
+        for name, values, mean in zip(('precision', 'recall', 'f1'), rows, macro, strict=False):
+            assert [measured['per_class'][c][name] for c in ('a', 'c', '5')] == pytest.approx(100 * values)
+            assert measured[name] == pytest.approx(100 * mean)
+            assert [measured['per_class'][c][name] for c in ('b', 'd', '4')] == [None] * 3
+        assert eval_metric.main(['fewer.npz', '--per-class']) == 0
+        out = capsys.readouterr().out
+        assert 'macro averages are over the 3 of 6 classes that the images show; b, d, 4 are absent\n' in out
+        assert ['b', '-', '-', '-'] in [line.split() for line in out.splitlines()]
+        assert confusion_matrix.main(['fewer.npz', '--csv', 'counts.csv', '--png', 'counts.png']) == 0
+        with open('counts.csv', newline='') as file:
+            head, *counts = csv.reader(file)
+        assert head == ['', *'abcd', '4', '5']
+        expected = metrics.confusion_matrix(labels, scores.argmax(1), labels=range(6))
+        assert [list(map(int, row[1:])) for row in counts] == expected.tolist()
+
+    def test_two_classes_of_one_name_are_two(self, dumped, capsys):
+        dumped.classes = ('a', 'crane', 'crane', 'd')
+        predictions.write_npz('dumped.npz', dumped)
+        assert eval_metric.main(['dumped.npz', '--json', '--per-class']) == 0
+        measured = json.loads(capsys.readouterr().out)
+        assert list(measured['per_class']) == ['a', 'crane (1)', 'crane (2)', 'd']
+        mean = metrics.recall_score(dumped.labels, dumped.scores.argmax(1), average='macro')
+        assert measured['recall'] == pytest.approx(100 * mean)
 
     def test_metrics_of_mmpretrain(self, trained, capsys):
         argv = [str(trained[1] / 'scores.pkl'), '--metric', 'type=Accuracy', 'topk=1']

@@ -1,6 +1,7 @@
 """Data sets: what is loaded, in which order, and what is refused."""
 
 import pickle
+from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 pytest.importorskip('mmpretrain')
 
 from mmengine.registry import DATASETS
-from mmpretrain.datasets import cifar
+from mmpretrain.datasets import CustomDataset, cifar
 
 from ranet_mm.mm.data import datasets
 from ranet_mm.mm.data.datasets import Digits, ImageFolder, LabelNoise
@@ -55,7 +56,7 @@ class TestImageFolder:
     def test_given_classes_set_the_labels(self, images):
         folder = ImageFolder(str(images / 'train'), classes=['dog', 'cat'])
         assert {(s['img_path'].split('/')[-2], s['gt_label']) for s in folder} == {('dog', 0), ('cat', 1)}
-        with pytest.raises(ValueError, match=r"class folders \['cat', 'dog'\] of .* the dataset's classes are"):
+        with pytest.raises(ValueError, match=r"class folder '.*/dog' is not allowed: .* classes are cat, cow"):
             ImageFolder(str(images / 'train'), classes=['cat', 'cow'])
 
     def test_held_out_part(self, images):
@@ -84,6 +85,202 @@ class TestImageFolder:
         (tmp_path / 'bare').mkdir()
         with pytest.raises(ValueError, match=r"data folder '.*/bare' has no class folders"):
             ImageFolder(str(tmp_path / 'bare'))
+
+    def test_a_folder_to_test_on_may_have_an_empty_class(self, images):
+        (images / 'test/cow').mkdir()
+        data = ImageFolder(str(images / 'test'), test_mode=True)
+        assert data.metainfo['classes'] == ('cat', 'cow', 'dog')
+        assert data.get_gt_labels().tolist() == [0] * 6 + [2] * 6
+
+    def test_classes_may_be_lines_of_a_file(self, images):
+        Path('names.txt').write_text('dog\ncow\ncat\n\n')
+        data = ImageFolder(str(images / 'train'), metainfo=dict(classes='names.txt'))
+        assert data.metainfo['classes'] == ('dog', 'cow', 'cat')
+        assert data.get_gt_labels().tolist() == [2] * 6 + [0] * 6
+        for classes in (['dog', 'cow', 'cat'], ('dog', 'cow', 'cat')):
+            again = ImageFolder(str(images / 'train'), metainfo=dict(classes=classes))
+            assert again.metainfo == data.metainfo and list(again.get_gt_labels()) == list(data.get_gt_labels())
+
+    @pytest.mark.parametrize(
+        ('options', 'error', 'message'),
+        [
+            (dict(metainfo=dict(classes='none.txt')), FileNotFoundError, "metainfo.classes='none.txt' is not allowed"),
+            (dict(classes=['cat', 'dog', 'cat']), ValueError, "'cat' is there twice"),
+            (dict(classes=[]), ValueError, 'names are expected'),
+            (
+                dict(filter_cfg=dict(size=3)),
+                ValueError,
+                r"filter_cfg={'size': 3} is not allowed: ImageFolder makes no use",
+            ),
+            (dict(indices=0), ValueError, 'indices=0 is not allowed: no image would be left'),
+            (dict(extensions=[]), ValueError, r'extensions=\[\] is not allowed: endings are expected'),
+            (
+                dict(extensions='.bmp'),
+                ValueError,
+                "class folder '.*/cat' has no images: files ending in .bmp are expected",
+            ),
+            (dict(data_prefix='none'), FileNotFoundError, "data folder '.*/train/none' does not exist"),
+            (
+                dict(data_root='elsewhere'),
+                ValueError,
+                "data_root='elsewhere' is not allowed: root='.*' names the folder",
+            ),
+            (dict(with_label=False, holdout=2), ValueError, 'holdout=2 is not allowed: images without labels have no'),
+            (dict(split='train'), TypeError, 'split'),
+            (dict(lable=True), TypeError, 'lable'),
+            (dict(ann_file='none.txt'), FileNotFoundError, "annotation file '.*/train/none.txt' does not exist"),
+        ],
+    )
+    def test_arguments_that_cannot_be_followed(self, images, options, error, message):
+        with pytest.raises(error, match=message):
+            ImageFolder(str(images / 'train'), **options)
+
+    def test_arguments_of_mmpretrain(self, images):
+        root = str(images / 'train')
+        Image.new('RGB', (2, 2)).save(images / 'train/cat/a.bmp')
+        assert len(ImageFolder(root)) == 13
+        for options, count in (
+            (dict(extensions=('.BMP', '.png')), 13),
+            (dict(extensions=['.png']), 12),
+            (dict(extensions='.png'), 12),
+            (dict(indices=5), 5),
+            (dict(indices=[0, 12]), 2),
+            (dict(indices=-2), 2),
+        ):
+            assert len(ImageFolder(root, **options)) == count
+        assert not ImageFolder(root, lazy_init=True)._fully_initialized
+        assert len(ImageFolder(str(images), data_prefix='test')) == 12
+        assert ImageFolder(str(images), data_prefix=dict(img_path='test')).metainfo['classes'] == ('cat', 'dog')
+        failing = ImageFolder(root, pipeline=[lambda sample: None], max_refetch=3)
+        with pytest.raises(Exception, match='Cannot find valid image after 3'):
+            failing[0]
+
+
+def samples(data):
+    infos = [data.get_data_info(i) for i in range(len(data))]
+    return [(Path(info['img_path']), info.get('gt_label')) for info in infos]
+
+
+class TestLists:
+    """`ann_file` and `with_label`, as mmpretrain's own data set has them."""
+
+    @pytest.mark.parametrize(
+        ('lines', 'options'),
+        [
+            ('cat/3.png 1\ndog/0.png 0\nname with blanks.png 1\n', dict()),
+            ('cat/3.png 1\ndog/0.png 0\n', dict(metainfo=dict(classes=['a', 'b']))),
+            ('3.png 1\n0.png 1\n', dict(data_prefix='cat')),
+            ('cat/3.png\ndog/0.png\n', dict(with_label=False)),
+            (None, dict(with_label=False)),
+            (None, dict(with_label=False, extensions=('.png',))),
+            (None, dict()),
+        ],
+    )
+    def test_samples_are_those_of_mmpretrain(self, images, lines, options):
+        root = str(images / 'train')
+        if lines:
+            (images / 'train/list.txt').write_text(lines)
+            options = dict(options, ann_file='list.txt')
+        ours, theirs = ImageFolder(root, **options), CustomDataset(data_root=root, **options)
+        assert samples(ours) == samples(theirs)
+        assert tuple(ours.metainfo.get('classes', ())) == tuple(theirs.metainfo.get('classes', ()))
+
+    def test_a_list_may_lie_elsewhere_and_is_held_out_from(self, images):
+        Path('list.txt').write_text(''.join(f'cat/{i}.png 0\n' for i in range(6)))
+        data = ImageFolder(str(images / 'train'), ann_file=str(Path('list.txt').resolve()), holdout=3, held_out=True)
+        assert [path.name for path, _ in samples(data)] == ['2.png', '5.png']
+
+    @pytest.mark.parametrize(
+        ('lines', 'message'),
+        [
+            (
+                'cat/0.png 0\ncat/1.png\n',
+                r"line 2 of '.*list.txt', 'cat/1.png', is not allowed: PATH LABEL, .* expected",
+            ),
+            ('cat/0.png cat\n', "line 1 of '.*', 'cat/0.png cat', is not allowed"),
+            ('cat/0.png 0\n\n', "line 2 of '.*', '', is not allowed"),
+            ('3\n', "line 1 of '.*', '3', is not allowed"),
+            ('cat/0.png 2\n', 'has a label that is not allowed: it must be from 0 to 1 for the classes cat, dog'),
+            ('cat/0.png -1\n', 'has a label that is not allowed'),
+            ('', 'is empty'),
+        ],
+    )
+    def test_lines_that_say_nothing(self, images, lines, message):
+        (images / 'train/list.txt').write_text(lines)
+        with pytest.raises(ValueError, match=message):
+            ImageFolder(str(images / 'train'), ann_file='list.txt', classes=['cat', 'dog'])
+
+    def test_noise_needs_labels(self, images):
+        with pytest.raises(ValueError, match='LabelNoise is not allowed on a data set without labels'):
+            LabelNoise(ImageFolder(str(images / 'train'), with_label=False), 0.5)
+
+
+class TestFinding:
+    def test_every_format_that_pillow_writes_and_reads(self, tmp_path):
+        folder = tmp_path / 'all/cat'
+        folder.mkdir(parents=True)
+        written = []
+        for ending, kind in Image.registered_extensions().items():
+            try:
+                Image.new('RGB', (32, 32)).save(folder / f'image{ending.upper()}', kind)
+                with Image.open(folder / f'image{ending.upper()}') as image:
+                    image.load()
+                written.append(f'image{ending.upper()}')
+            except (OSError, KeyError, ValueError):  # not one of both, or not in this build
+                (folder / f'image{ending.upper()}').unlink(missing_ok=True)
+        assert {'image.PNG', 'image.WEBP', 'image.TIFF', 'image.JFIF', 'image.GIF'} <= set(written)
+        assert [path.name for path, _ in samples(ImageFolder(str(tmp_path / 'all')))] == sorted(written)
+
+    def test_links_are_followed_and_hidden_names_are_not(self, images, tmp_path):
+        root = images / 'train'
+        expected = samples(ImageFolder(str(root)))
+        (tmp_path / 'far/deep').mkdir(parents=True)
+        Image.new('RGB', (32, 32)).save(tmp_path / 'far/deep/z.png')
+        (root / 'cow').symlink_to(tmp_path / 'far')
+        for link, to in (('cat/up', '..'), ('cat/further', images), ('cat/self', 'self'), ('dog/here', '.')):
+            (root / link).symlink_to(to)
+        (tmp_path / 'far/back').symlink_to(root)
+        for name in ('cat/._a.png', 'cat/.ipynb_checkpoints/0-checkpoint.png', '.hidden/a.png', '__MACOSX/a.png',
+                     'dog/Thumbs.db', 'dog/.DS_Store', 'dog/__MACOSX/0.png', 'cow/.b.png'):  # fmt: skip
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).write_bytes(b'nothing')
+        data = ImageFolder(str(root))
+        assert data.metainfo['classes'] == ('cat', 'cow', 'dog')
+        others = [(path, label) for path, label in samples(data) if path.parts[-3] != 'cow']
+        assert others == [(path, 2 * label) for path, label in expected]
+        assert [path for path, label in samples(data) if label == 1] == [root / 'cow/deep/z.png']
+        assert len(ImageFolder(str(root), with_label=False)) == 13
+
+    def test_what_is_left_out_is_said_once(self, images, monkeypatch):
+        lines = []
+        monkeypatch.setattr(datasets, 'print_log', lambda line, **options: lines.append(line))
+        for name in ('cat/notes.txt', 'cat/b.TXT', 'dog/README', 'dog/clip.mpg'):
+            (images / 'train' / name).touch()
+        for _ in range(2):
+            assert len(ImageFolder(str(images / 'train')).load_whole()) == 12
+        assert len(lines) == 1
+        assert lines[0].endswith("/train': 4 files left out as no images: 2 .txt, 1 without an ending, 1 .mpg") or (
+            lines[0].endswith("/train': 4 files left out as no images: 2 .txt, 1 .mpg, 1 without an ending")
+        )
+        ImageFolder(str(images / 'train'), extensions=('.png', '.txt'))
+        assert len(lines) == 2 and '2 files left out' in lines[1]
+
+
+def test_imagenet_without_labels(tmp_path):
+    (tmp_path / 'test').mkdir()
+    Image.new('RGB', (2, 2)).save(tmp_path / 'test/1.JPEG')
+    assert samples(datasets.ImageNet(str(tmp_path), 'test')) == [(tmp_path / 'test/1.JPEG', None)]
+    (tmp_path / 'train/n01440764').mkdir(parents=True)
+    with pytest.raises(ValueError, match='1 class folders, which is not allowed: 1000 are expected'):
+        datasets.ImageNet(str(tmp_path), 'train')
+
+
+@pytest.mark.parametrize(
+    'options', [dict(ann_file='a.txt'), dict(data_root='a'), dict(data_prefix='a'), dict(filter_cfg={'a': 1})]
+)
+def test_digits_take_no_place(options):
+    with pytest.raises(ValueError, match='is not allowed: Digits makes no use of it'):
+        Digits(**options)
 
 
 @pytest.mark.parametrize(('name', 'classes'), [('CIFAR10', 10), ('CIFAR100', 100)])

@@ -9,7 +9,7 @@ from conftest import ROOT
 PACKAGE = ROOT / 'ranet_mm'
 # From the bottom to the top; a room's modules may import from it and from those before it.
 ROOMS = [
-    ['arch', 'compat', 'compiling', 'complexity', 'images', 'layers', 'machine', 'network'],
+    ['arch', 'compat', 'compiling', 'complexity', 'image_files', 'images', 'layers', 'machine', 'network'],
     ['weights'],
     ['hub'],
     ['registry'],

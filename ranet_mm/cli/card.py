@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from .. import weights
-from ..images import read as read_image
 from ..lab.card import render, spread
 from ..lab.predictions import calibration_error
 from ..weights import description
@@ -87,18 +87,25 @@ def test_images(data: str) -> Any:
     """The data set of a folder or of the digits to test on."""
     from ..mm.data.datasets import Digits, ImageFolder
 
-    return Digits('test', pipeline=[]) if data == DIGITS else ImageFolder(data, pipeline=[])
+    load = [dict(type='ranet_mm.LoadImage')]
+    return Digits('test', pipeline=load) if data == DIGITS else ImageFolder(data, pipeline=load, test_mode=True)
 
 
 def ship(name: str, files: Sequence[str], record: dict[str, Any], classes: Sequence[str]) -> None:
     """Write the weights of a run into the package in half precision, under a name of the index.
 
+    `classes` are those of the images tested on, which count where the files name none.
+
     Raises:
         ValueError: They are not those of the network that the name and the record say.
     """
+    from ..mm.data import by_name
+
     state: dict[str, Tensor] = {}
     for file in files:
-        state.update(weights_of(read(file))[0])
+        found = read(file)
+        state.update(weights_of(found)[0])
+        classes = by_name.of_checkpoint(found) or classes
     about = description.of_settings(record['settings'])
     if about['architecture'] != name.partition('.')[0]:
         raise ValueError(f'weights {name!r} are not allowed: the record is of {about["architecture"]!r}')
@@ -110,6 +117,20 @@ def ship(name: str, files: Sequence[str], record: dict[str, Any], classes: Seque
     weights.save(half, weights.FOLDER, name, **fields, **more)
 
 
+class Pairs(Dataset):
+    """Pairs of a transformed image and its label."""
+
+    def __init__(self, dataset: Any, transform: Callable[[Image.Image], Any]) -> None:
+        self.dataset, self.transform = dataset, transform
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        sample = self.dataset[index]
+        return self.transform(Image.fromarray(sample['img'])), sample['gt_label']
+
+
 @torch.no_grad()
 def predict(name: str, data: str, batch_size: int) -> tuple[Tensor, Tensor, list[str]]:
     """Probabilities (N, classes), labels (N,) and class names of test images, through timm's own transform."""
@@ -117,29 +138,33 @@ def predict(name: str, data: str, batch_size: int) -> tuple[Tensor, Tensor, list
     from timm.data import create_transform, resolve_model_data_config
 
     model = timm.create_model(name, pretrained=True).eval()
-    images, classes = load(data, create_transform(**resolve_model_data_config(model)))
+    names = model.pretrained_cfg.get('label_names')
+    images, classes = load(data, create_transform(**resolve_model_data_config(model)), names)
     found = [(model(x).softmax(1), y) for x, y in torch.utils.data.DataLoader(images, batch_size)]
     scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
     return scores, labels, classes
 
 
-def load(data: str, transform: Callable[[Image.Image], Tensor]) -> tuple[Sequence, list[str]]:
-    """Pairs of image and label, and the names of the classes, of a folder or of the digits to test on."""
-    if data != DIGITS:
-        from torchvision.datasets import ImageFolder
+def load(
+    data: str, transform: Callable[[Image.Image], Any], names: Sequence[str] | None = None
+) -> tuple[Pairs, list[str]]:
+    """Images and labels, and the names of the classes, of a folder or of the digits to test on.
 
-        folder = ImageFolder(data, transform, loader=read_image)
-        return folder, folder.classes
-    digits = test_images(data)
-    samples = map(digits.get_data_info, range(len(digits)))
-    return [(transform(Image.fromarray(s['img'])), s['gt_label']) for s in samples], list(digits.CLASSES)
+    The labels follow the names of the model's classes, where it has some.
+    """
+    from ..mm.data.by_name import by_name
+
+    tested = test_images(data)
+    tested = by_name(tested, names) if names else tested
+    return Pairs(tested, transform), list(tested.metainfo['classes'])
 
 
 def figures(scores: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Any]:
-    """Accuracy and its value for each class in percent, and the expected calibration error in percent."""
+    """Accuracy and its value for each class (None without images) and the expected calibration error, in percent."""
     confidence, predicted = scores.max(1)
     right = (predicted == labels).double()
-    per_class = {name: _percent(right[labels == i].mean()) for i, name in enumerate(classes)}
+    of_classes = {name: right[labels == i] for i, name in enumerate(classes)}
+    per_class = {name: _percent(of.mean()) if len(of) else None for name, of in of_classes.items()}
     error = _percent(calibration_error(confidence, right))
     return dict(images=len(labels), accuracy=_percent(right.mean()), calibration_error=error, per_class=per_class)
 

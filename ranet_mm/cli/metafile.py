@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from ..complexity import complexity
-from ..lab.image_files import natural
+from ..image_files import natural
 from ..mm import config
 from .program import command
 

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .. import weights
+from .. import image_files, weights
 from ..images import read as read_image
-from ..lab import image_files
 from ..machine import cores
 from ..weights import description
 from ..weights.read import read, weights_of

@@ -13,6 +13,8 @@ from ..lab.predictions import ENDINGS, dump
 from ..mm import config
 from .program import check_ending, command, is_main_process, option, run_options
 
+MEANS = ('single-label/', 'multi-label/')  # metrics of mmpretrain that are means over all classes
+
 
 @command(
     run_options,
@@ -140,8 +142,17 @@ def summary(runner: config.Runner, metrics: dict[str, float], seconds: float) ->
     """One line: scores, number of images, speed."""
     from ..mm.engine.console import images_per_second, run_name, scores
 
-    images = len(runner.test_dataloader.dataset)
+    dataset = runner.test_dataloader.dataset
+    images = len(dataset)
     return (
         f'Tested {run_name(runner)}: {scores(metrics)} on {images} images, '
-        f'{seconds:.0f} s at {images_per_second(images / seconds)}'
+        f'{seconds:.0f} s at {images_per_second(images / seconds)}' + note(dataset, metrics)
     )
+
+
+def note(dataset: Any, metrics: dict[str, float]) -> str:
+    """How mmpretrain's means over classes count those that no image shows."""
+    from ..mm.data.by_name import absent, listed
+
+    missing = absent(dataset) if any(name.startswith(MEANS) for name in metrics) else []
+    return f'; means over classes count 0 for those without images: {listed(missing)}' if missing else ''

@@ -54,7 +54,8 @@ def render(name: str, record: Record, size: int) -> str:
         size: Of the file, in bytes.
     """
     rows = '\n'.join(f'| {title} | {text} |' for title, text in _rows(record, size))
-    per_class = '\n'.join(f'| {label} | {value:.2f} |' for label, value in record['shipped']['per_class'].items())
+    values = {label: '-' if v is None else f'{v:.2f}' for label, v in record['shipped']['per_class'].items()}
+    per_class = '\n'.join(f'| {label} | {value} |' for label, value in values.items())
     note = f'\n{record["note"]}\n' if record.get('note') else ''
     return f"""# {name}
 
@@ -118,12 +119,16 @@ def _recipe(record: Record) -> str:
 def limits(record: Record) -> str:
     """What the weights are not known to do."""
     shipped = record['shipped']
-    weakest = min(shipped['per_class'], key=shipped['per_class'].get)
+    of_classes = shipped['per_class']
+    shown = {name: value for name, value in of_classes.items() if value is not None}
+    weakest = min(shown, key=shown.get)
     parts = [
-        f'The model knows {len(shipped["per_class"])} classes and answers with one of them whatever it is shown.',
+        f'The model knows {len(of_classes)} classes and answers with one of them whatever it is shown.',
         f'It was tested on {shipped["data"]} alone: not on other sizes, other cameras, corrupted or hostile images.',
         f'It is weakest on *{weakest}*.',
     ]
+    if absent := [name for name in of_classes if name not in shown]:
+        parts.append(f'No image that it was tested on shows {", ".join(absent)}.')
     if 'JPEG' in data_label(record) and 'JPEG' not in shipped['data']:
         parts.append('It was trained on a copy of the images that JPEG compression had changed, not on the benchmark.')
     if 'JPEG' in shipped['data']:

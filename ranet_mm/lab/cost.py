@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from .. import image_files
 
 WRAPPERS = ('DeviceDataset', 'LabelNoise')  # have the images of the data set in them
 CIFAR = {'cifar100': (500,) * 100, 'cifar10': (5_000,) * 10}  # training images of each class
@@ -23,7 +24,8 @@ def samples(dataset: Mapping[str, Any]) -> int | None:
     kind = dataset['type'].rpartition('.')[2]
     if kind in WRAPPERS:
         return samples(dataset['dataset'])
-    sizes, holdout = class_sizes(kind, dataset.get('root', '')), dataset.get('holdout', 0)
+    sizes = () if dataset.get('ann_file') else class_sizes(kind, dataset.get('root', ''))
+    holdout = dataset.get('holdout', 0)
     apart = sum(n // holdout for n in sizes) if holdout else 0
     found = apart if dataset.get('held_out') else sum(sizes) - apart
     return min(found, dataset.get('indices') or found) or None
@@ -34,6 +36,6 @@ def class_sizes(kind: str, root: str) -> tuple[int, ...]:
     """Training images of each class: files of the folder where there is one, else what CIFAR has."""
     folder = Path(root).expanduser()
     if kind == 'ImageFolder' and folder.is_dir():
-        return tuple(len(os.listdir(p)) for p in folder.iterdir() if p.is_dir())
+        return tuple(sum(1 for _ in image_files.below(folder / name)) for name in image_files.folders(folder))
     name = root.lower() if kind == 'ImageFolder' else kind.lower()
     return next((sizes for known, sizes in CIFAR.items() if known in name), ())

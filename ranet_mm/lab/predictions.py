@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +30,16 @@ class Predictions:
     images: Sequence[str] = ()  # their paths, or empty
     classes: Sequence[str] = ()  # names of the classes, or empty
 
-    def names(self) -> Sequence[str]:
-        """Names of the classes, or else numbers."""
-        return self.classes or [str(i) for i in range(self.scores.shape[1])]
+    def names(self) -> list[str]:
+        """A name for each score: its class's, with its number where two classes share it, or else the number."""
+        names, twice = list(map(str, self.classes)), Counter(map(str, self.classes))
+        told = [f'{name} ({i})' if twice[name] > 1 else name for i, name in enumerate(names)]
+        return [told[i] if i < len(told) else str(i) for i in range(self.scores.shape[1])]
+
+    def absent(self) -> list[str]:
+        """The names of the classes that no image shows."""
+        shown = set(self.labels.tolist())
+        return [name for number, name in enumerate(self.names()) if number not in shown]
 
 
 class SafeUnpickler(pickle.Unpickler):
@@ -77,10 +84,9 @@ def read(path: str) -> Predictions:
         found = read_npz(path) if path.endswith('.npz') else from_samples(read_samples(path))
     except (pickle.UnpicklingError, EOFError, KeyError, ValueError, OSError, TypeError, RuntimeError) as error:
         raise ValueError(f'predictions {path!r} cannot be read: {error}') from error
-    if len(found.labels) and found.labels.max() >= found.scores.shape[1]:
-        raise ValueError(
-            f'predictions {path!r} have {found.scores.shape[1]} scores an image, and label {found.labels.max()} too'
-        )
+    wrong = found.labels[(found.labels < 0) | (found.labels >= found.scores.shape[1])]
+    if len(wrong):
+        raise ValueError(f'predictions {path!r} have {found.scores.shape[1]} scores an image, and label {wrong[0]} too')
     return found
 
 

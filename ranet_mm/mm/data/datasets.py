@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.fileio import exists, list_from_file
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmpretrain import datasets as mmpretrain
 
+from ... import image_files
 from ...registry import DATASETS
+from . import by_name
 
 
 class HoldOut:
     """Makes a data set of mmpretrain able to set training images apart, for choosing without the test set.
+
+    Labels follow the names of the classes: where `metainfo.classes` has the names that the data set has by itself in
+    another order, or further ones, each image keeps its name. Other names for all of them are new names.
 
     Args:
         *args: Arguments of the data set.
@@ -26,35 +35,83 @@ class HoldOut:
         **kwargs: Arguments of the data set, `pipeline` among them.
 
     Raises:
-        ValueError: `holdout` is 1 or negative, or nothing is held out to be used.
+        ValueError: `holdout` is 1 or negative, nothing is held out to be used, images have no labels to hold out by,
+            `filter_cfg` or `indices` are not ones that can be followed, or the names of classes are not allowed.
+        FileNotFoundError: `metainfo.classes` is the path of a file that does not exist.
     """
+
+    UNUSED: tuple[str, ...] = ()  # arguments of mmpretrain's `BaseDataset` without a meaning here
 
     def __init__(self, *args: Any, holdout: int = 0, held_out: bool = False, **kwargs: Any) -> None:
         if holdout < 0 or holdout == 1:
             raise ValueError(f'holdout={holdout!r} is not allowed: it must be 0, or 2 or more')
         if held_out and not holdout:
             raise ValueError('held_out=True is not allowed with holdout=0, which sets nothing apart')
+        for name in (*self.UNUSED, 'filter_cfg'):
+            if kwargs.get(name) is not None and kwargs[name] != '':
+                raise ValueError(f'{name}={kwargs[name]!r} is not allowed: {type(self).__name__} makes no use of it')
         self.holdout, self.held_out = holdout, held_out
         super().__init__(*args, **kwargs)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: Mapping | None = None) -> dict:
+        """MMEngine's, which takes the path of a missing file for the name itself."""
+        given = metainfo.get('classes') if hasattr(metainfo, 'get') else None
+        if isinstance(given, str) and not Path(given).is_file():
+            raise FileNotFoundError(
+                f'metainfo.classes={given!r} is not allowed: it must be a list of names, or a text file with one a line'
+            )
+        found = super()._load_metainfo(metainfo)
+        if given is not None:
+            lines = isinstance(given, str)  # of a file, whose last one may be empty
+            found['classes'] = by_name.checked(name for name in found['classes'] if not lines or name.strip())
+        return found
 
     def load_whole(self) -> list[dict]:
         """Every sample, those that are held out among them."""
         return super().load_data_list()
 
     def load_data_list(self) -> list[dict]:
-        """The samples held out, or the others."""
+        """The samples held out, or the others, with labels by the names that `metainfo.classes` gives."""
+        samples, own = self.load_whole(), self.METAINFO.get('classes')
+        chosen = self._chosen(samples) if self.holdout else samples
+        if own and set(own) <= set(self.CLASSES or ()):
+            by_name.relabel(chosen, by_name.mapping(own, self.CLASSES, self))
+        if self._indices is not None and not self._indices:
+            raise ValueError(f'indices={self._indices!r} is not allowed: no image would be left')
+        return chosen
+
+    def _chosen(self, samples: list[dict]) -> list[dict]:
         seen, chosen = Counter(), []
-        for sample in self.load_whole():
+        for sample in samples:
+            if 'gt_label' not in sample:
+                raise ValueError(f'holdout={self.holdout!r} is not allowed: images without labels have no classes')
             label = sample['gt_label']
             seen[label] += 1
-            if not self.holdout or (seen[label] % self.holdout == 0) == self.held_out:
+            if (seen[label] % self.holdout == 0) == self.held_out:
                 chosen.append(sample)
         if not chosen:
             raise ValueError(f'holdout={self.holdout!r} holds no image out: no class has so many')
         return chosen
 
 
-class Archive(HoldOut):
+class Fixed(HoldOut):
+    """A data set whose classes are those of its images."""
+
+    UNUSED = ('ann_file',)
+
+    def load_data_list(self) -> list[dict]:
+        own, given = self.METAINFO['classes'], self.CLASSES or self.METAINFO['classes']
+        known = [name for name in given if name in own]
+        if len(known) < len(own) and (known or len(given) != len(own)):
+            raise ValueError(
+                f'metainfo.classes={list(given)} is not allowed: the classes of {type(self).__name__} are '
+                f'{by_name.listed(own)}; give them in any order, or other names for all {len(own)}'
+            )
+        return super().load_data_list()
+
+
+class Archive(Fixed):
     """An archive that mmpretrain downloads and verifies.
 
     Raises:
@@ -71,6 +128,115 @@ class Archive(HoldOut):
             ) from error
 
 
+class Files(HoldOut):
+    """Images in files: found below a folder (see `image_files`), or listed by `ann_file`.
+
+    Args:
+        *args: Arguments of the data set.
+        extensions: Take the files whose names end so, and not those of every format that Pillow reads.
+        **kwargs: Arguments of `HoldOut` and of mmpretrain's `CustomDataset`.
+
+    Raises:
+        FileNotFoundError: A folder or the file `ann_file` does not exist.
+        ValueError: A line of `ann_file` is of another form, or a label is no class's.
+    """
+
+    def __init__(self, *args: Any, extensions: str | Sequence[str] | None = None, **kwargs: Any) -> None:
+        if extensions is not None:
+            extensions = [extensions] if isinstance(extensions, str) else list(extensions)
+            if not extensions or not all(isinstance(e, str) and e for e in extensions):
+                raise ValueError(f"extensions={extensions!r} is not allowed: endings are expected, as in ['.png']")
+        self.every_format = extensions is None
+        super().__init__(*args, extensions=extensions or (), **kwargs)
+
+    def is_valid_file(self, filename: str) -> bool:
+        return image_files.is_image(filename) if self.every_format else super().is_valid_file(filename)
+
+    def load_whole(self) -> list[dict]:
+        if self.ann_file:
+            self._check_lines()
+        return super().load_whole()
+
+    def _check_lines(self) -> None:
+        """Tell what mmpretrain would fail at, or take for something else."""
+        if not exists(self.ann_file):
+            raise FileNotFoundError(f'annotation file {self.ann_file!r} does not exist')
+        lines = list_from_file(self.ann_file)
+        if not lines:
+            raise ValueError(f'annotation file {self.ann_file!r} is empty')
+        form = r'\s*\S(.*\S)? -?\d+\s*' if self.with_label else r'.*\S.*'
+        expected = 'PATH LABEL, the number of its class,' if self.with_label else 'PATH'
+        for number, line in enumerate(lines, 1):
+            where = f'line {number} of {self.ann_file!r}, {line!r},'
+            if not re.fullmatch(form, line):
+                raise ValueError(f'{where} is not allowed: {expected} is expected')
+            if self.with_label:
+                self._check_label(int(line.rsplit(None, 1)[1]), where)
+
+    def _check_label(self, label: int, where: str) -> None:
+        classes = self.CLASSES
+        if label < 0 or (classes and label >= len(classes)):
+            most = f'from 0 to {len(classes) - 1} for the classes {by_name.listed(classes)}' if classes else '0 or more'
+            raise ValueError(f'{where} has a label that is not allowed: it must be {most}')
+
+    def _find_samples(self) -> list:
+        """The place of mmpretrain's own search, which finds hidden folders and passes over linked files."""
+        if '://' in self.img_prefix:
+            return super()._find_samples()
+        root = os.path.normpath(self.img_prefix)
+        if not os.path.isdir(root):
+            raise FileNotFoundError(f'data folder {root!r} does not exist')
+        left: image_files.Endings = Counter()
+        samples = self._below(root, left) if self.with_label else self._files(root, left)
+        if not samples:
+            raise ValueError(f'data folder {root!r} has no images: {self._endings()}')
+        if left:
+            tell_once(f'data folder {root!r}: {image_files.left_out(left)}')
+        return samples
+
+    def _below(self, root: str, left: image_files.Endings) -> list[tuple[str, int]]:
+        """Names of files below a folder, and the classes of the folders that they are in."""
+        folders = image_files.folders(root)
+        numbers = self._numbers(folders)
+        found = {name: self._files(root, left, name) for name in folders}
+        for name in [name for name, files in found.items() if not files]:
+            self._empty(f'class folder {os.path.join(root, name)!r} has no images: {self._endings()}')
+        return [(file, numbers[name]) for name, files in found.items() for file in files]
+
+    def _numbers(self, folders: Sequence[str]) -> dict[str, int]:
+        """The classes in the order of their folders, as in mmpretrain."""
+        if self.CLASSES is None:
+            self._metainfo['classes'] = tuple(folders)
+        elif len(folders) != len(self.CLASSES):
+            raise ValueError(
+                f'data folder {self.img_prefix!r} has {len(folders)} class folders, which is not allowed: '
+                f'{len(self.CLASSES)} are expected, one for each class'
+            )
+        return {name: number for number, name in enumerate(folders)}
+
+    def _empty(self, line: str) -> None:
+        """Tell of a class folder without images, as mmpretrain does."""
+        tell_once(line)
+
+    def _files(self, root: str, left: image_files.Endings, name: str = '') -> list[str]:
+        """Names, from a folder, of the images in one inside it, sorted."""
+        real = Path(root).resolve()
+        above = [str(folder) for folder in (*([real] if name else []), *real.parents)]
+        found = image_files.below(os.path.join(root, name) if name else root, above, self.is_valid_file, left)
+        return sorted(path[len(os.path.join(root, '')) :] for path in found)
+
+    def _endings(self) -> str:
+        if self.every_format:
+            return 'files are expected whose names end as those of a format that Pillow reads, as in .jpg or .png'
+        return f'files ending in {", ".join(self.extensions)} are expected'
+
+
+@cache
+def tell_once(line: str) -> None:
+    """Log a warning, the first time alone: a data set is read anew to tell what it is."""
+    print_log(line, logger='current', level=logging.WARNING)
+
+
 @DATASETS.register_module()
 class CIFAR10(Archive, mmpretrain.CIFAR10):
     """CIFAR-10 from its original archive; `data_root`, `split` and more as in mmpretrain."""
@@ -82,12 +248,12 @@ class CIFAR100(Archive, mmpretrain.CIFAR100):
 
 
 @DATASETS.register_module()
-class ImageNet(HoldOut, mmpretrain.ImageNet):
-    """ImageNet-1k; `data_root`, `split` and more as in mmpretrain."""
+class ImageNet(Files, mmpretrain.ImageNet):
+    """ImageNet-1k; `data_root`, `split` and more as in mmpretrain. The order of its folders tells the classes."""
 
 
 @DATASETS.register_module()
-class Digits(HoldOut, mmpretrain.BaseDataset):
+class Digits(Fixed, mmpretrain.BaseDataset):
     """1,797 real handwritten digits that ship inside scikit-learn; nothing is downloaded.
 
     The 8x8 images with values 0..16 become (32, 32, 3) uint8, each pixel a block of 4x4. The split is
@@ -103,12 +269,13 @@ class Digits(HoldOut, mmpretrain.BaseDataset):
 
     METAINFO = dict(classes=tuple('0123456789'))
     SPLITS = ('train', 'test')
+    UNUSED = ('ann_file', 'data_root', 'data_prefix')
 
     def __init__(self, split: str = 'train', **kwargs: Any) -> None:
         if split not in self.SPLITS:
             raise ValueError(f'split={split!r} is not allowed: it must be one of {", ".join(self.SPLITS)}')
         self.split = split
-        super().__init__(ann_file='', **kwargs)
+        super().__init__(**{'ann_file': '', **kwargs})
 
     def load_whole(self) -> list[dict]:
         from sklearn.datasets import load_digits
@@ -124,16 +291,21 @@ class Digits(HoldOut, mmpretrain.BaseDataset):
 
 
 @DATASETS.register_module()
-class ImageFolder(HoldOut, mmpretrain.CustomDataset):
+class ImageFolder(Files, mmpretrain.CustomDataset):
     """One folder of images for each class: `root/<class>/<image>`, classes in alphabetical order.
+
+    Where `metainfo.classes` gives the classes (a list, or a text file with one a line), their order counts, and the
+    folder may lack some. With `ann_file`, lines `PATH LABEL` in a file below `root` name the images instead of folders,
+    and a label is a number of `metainfo.classes`. `with_label=False` takes every image below the folder, or lines
+    `PATH`.
 
     Args:
         root: The folder.
-        **kwargs: Arguments of `HoldOut` and of mmpretrain's `CustomDataset`, `pipeline` among them.
+        **kwargs: Arguments of `Files`, of `HoldOut` and of mmpretrain's `CustomDataset`, `pipeline` among them.
 
     Raises:
         FileNotFoundError: The folder does not exist.
-        ValueError: It has no class folders, or one of them has no images.
+        ValueError: It has no class folders, one of them is no class's, or one has no images and it is to train on.
     """
 
     def __init__(self, root: str, **kwargs: Any) -> None:
@@ -143,41 +315,31 @@ class ImageFolder(HoldOut, mmpretrain.CustomDataset):
                 f"data folder {str(folder)!r} does not exist: set the dataset's `root` to a folder with one "
                 'subfolder of images for each class'
             )
-        kwargs.pop('data_root', None)
+        if (other := kwargs.pop('data_root', None)) and Path(other).resolve() != folder.resolve():
+            raise ValueError(f'data_root={other!r} is not allowed: root={root!r} names the folder already')
         super().__init__(data_root=str(folder), **kwargs)
 
-    def load_whole(self) -> list[dict]:
-        root = Path(self.img_prefix)
-        classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
-        if not classes:
-            raise ValueError(f'data folder {str(root)!r} has no class folders: one for each class is expected')
-        if self.CLASSES is None:
-            self._metainfo['classes'] = tuple(classes)
-        elif set(classes) != set(self.CLASSES):
-            raise ValueError(
-                f"class folders {classes} of {str(root)!r} are not allowed: the dataset's classes are "
-                f'{sorted(self.CLASSES)}'
-            )
-        return [sample for name in classes for sample in self._samples(root / name)]
+    def _numbers(self, folders: Sequence[str]) -> dict[str, int]:
+        root = os.path.normpath(self.img_prefix)
+        if not folders:
+            raise ValueError(f'data folder {root!r} has no class folders: one for each class is expected')
+        classes = self.CLASSES
+        if classes is None:
+            classes = self._metainfo['classes'] = tuple(folders)
+        for name in folders:
+            if name not in classes:
+                raise ValueError(
+                    f'class folder {os.path.join(root, name)!r} is not allowed: '
+                    f"the data set's classes are {by_name.listed(classes)}"
+                )
+        if absent := [name for name in classes if name not in folders]:
+            tell_once(f'data folder {root!r} has no images of {by_name.listed(absent)}')
+        return self.class_to_idx
 
-    def _samples(self, folder: Path) -> list[dict]:
-        files = sorted(path for path in files_below(folder) if self.is_valid_file(path))
-        if not files:
-            raise ValueError(
-                f'class folder {str(folder)!r} has no images: files ending in {", ".join(self.extensions)} are expected'
-            )
-        label = self.class_to_idx[folder.name]
-        return [dict(img_path=file, gt_label=label) for file in files]
-
-
-def files_below(folder: str | Path) -> Iterator[str]:
-    """The paths of all files in a folder and in those inside it."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from files_below(entry.path)
-            else:
-                yield entry.path
+    def _empty(self, line: str) -> None:
+        if not self.test_mode:
+            raise ValueError(line)
+        super()._empty(line)
 
 
 @DATASETS.register_module()
@@ -206,6 +368,8 @@ class LabelNoise:
         self.dataset = ROOT_DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
         if self.dataset.test_mode or getattr(self.dataset, 'split', 'train') != 'train':
             raise ValueError('LabelNoise is not allowed on a data set to test on: its labels must stay right')
+        if not by_name.labelled(self.dataset):
+            raise ValueError('LabelNoise is not allowed on a data set without labels')
         self.fraction, self.seed = fraction, seed
         if not lazy_init:
             self.full_init()

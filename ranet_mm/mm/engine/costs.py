@@ -19,6 +19,7 @@ from torch import nn
 
 from .hooks import ChannelsLastHook, ProgressiveResizeHook
 from .provenance import described
+from .runner import named
 
 WARM_UP = 3  # steps that are not counted: they compile, choose algorithms and make gradients
 
@@ -33,7 +34,8 @@ def measured(runner: Runner, least: float) -> Costs:
         least: Seconds of each measurement.
     """
     for name in loaders(runner):
-        setattr(runner, name, runner.build_dataloader(getattr(runner, name), runner.seed))
+        config = getattr(runner, name) if name == '_train_dataloader' else named(runner, getattr(runner, name))
+        setattr(runner, name, runner.build_dataloader(config, runner.seed))
         described(getattr(runner, name).dataset, name.split('_')[1])  # read for the record, once
     for hook in runner.hooks:
         if isinstance(hook, ChannelsLastHook):

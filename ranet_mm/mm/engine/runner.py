@@ -11,12 +11,14 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.optim import _ParamScheduler
-from mmengine.runner import BaseLoop, EpochBasedTrainLoop
+from mmengine.runner import BaseLoop, CheckpointLoader, EpochBasedTrainLoop
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ...compiling import compile_units
 from ...registry import RUNNERS
+from ..data import by_name
 from . import continuing, foresight
 from .console import Console, silent
 from .hooks import ChannelsLastHook, ProgressHook, hook_type
@@ -30,6 +32,9 @@ class Runner(MMEngineRunner):
     """Sends MMEngine's messages to the log file, and to the console only warnings, which leaves it to `ProgressHook`.
 
     The work dir's copy of the config is written by `write_config` alone, once a run has proven to work.
+
+    Labels of a classifier's data to evaluate on follow the names of its classes: those of the training data, or where
+    nothing is trained those of the checkpoint (see `data.by_name`).
     """
 
     printed: _Printed | None = None
@@ -141,8 +146,16 @@ class Runner(MMEngineRunner):
             )
         return super().build_optim_wrapper(optim_wrapper)
 
-    build_val_loop = silent(MMEngineRunner.build_val_loop)
-    build_test_loop = silent(MMEngineRunner.build_test_loop)
+    @silent
+    def build_val_loop(self, *args: Any, **kwargs: Any) -> BaseLoop:
+        self._val_dataloader = named(self, self._val_dataloader)
+        return super().build_val_loop(*args, **kwargs)
+
+    @silent
+    def build_test_loop(self, *args: Any, **kwargs: Any) -> BaseLoop:
+        self._test_dataloader = named(self, self._test_dataloader)
+        return super().build_test_loop(*args, **kwargs)
+
     _init_model_weights = silent(MMEngineRunner._init_model_weights)
 
     def save_checkpoint(
@@ -177,6 +190,26 @@ def flat(schedulers: Any) -> list[_ParamScheduler]:
     """The schedulers of one optimizer or of several, as far as they are built."""
     found = chain(*schedulers.values()) if isinstance(schedulers, Mapping) else schedulers or ()
     return [scheduler for scheduler in found if isinstance(scheduler, _ParamScheduler)]
+
+
+def named(runner: MMEngineRunner, loader: Any) -> Any:
+    """The config of a loader to evaluate on, whose labels follow the names of the model's classes.
+
+    Only a classifier's: detectors and segmentors find the classes of their files by name themselves.
+    """
+    if runner.cfg.get('default_scope', 'mmpretrain') != 'mmpretrain' or not isinstance(loader, Mapping):
+        return loader
+    return by_name.wrapped(loader, model_classes(runner))
+
+
+def model_classes(runner: MMEngineRunner) -> tuple[str, ...]:
+    """The names of the classes that a runner trains, or else of those that its checkpoint tells; or nothing."""
+    loop, loader = runner._train_loop, runner._train_dataloader
+    loader = loop.dataloader if isinstance(loop, BaseLoop) else loader
+    if isinstance(loader, DataLoader):
+        return by_name.names(loader.dataset)
+    path = runner._load_from
+    return by_name.of_checkpoint(CheckpointLoader.load_checkpoint(path, 'cpu', 'silent')) if path else ()
 
 
 class _Printed:

@@ -1,9 +1,11 @@
-"""Checkpoints of another network are refused."""
+"""Checkpoints of another network are refused, and data of other classes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from mmengine.evaluator import DumpResults
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
@@ -14,7 +16,9 @@ from ....registry import HOOKS
 from ....weights import keys
 from ....weights.description import architecture, contradictions, describe, network, network_of
 from ....weights.fit import misfits
-from ....weights.keys import BACKBONE, FIRST_CONV
+from ....weights.keys import BACKBONE, CLASSIFIER, FIRST_CONV
+from ...data import by_name
+from .data_guard import check_classes, heads
 
 
 @HOOKS.register_module()
@@ -22,13 +26,46 @@ class CheckpointGuardHook(Hook):
     """Refuse a checkpoint of another network; MMEngine only logs it and leaves weights random.
 
     When training starts from a checkpoint (`load_from`), only the backbone must fit, which adapts its first convolution
-    to other channels by itself: the rest is trained anew where it differs.
+    to other channels by itself: the rest is trained anew where it differs, a classifier of other classes too.
+
+    Data that a checkpoint is tested or resumed on must have its classes in its order, which `Runner` sees to in a test
+    and MMEngine's own does not, and so must those that a run is validated and tested on have the classes of training.
 
     Raises:
-        ValueError: Keys or shapes differ; the sentence lists the first of them and both architectures.
+        ValueError: Keys or shapes differ, and the sentence lists the first of them and both architectures; or classes
+            differ, are more than the head tells, or images have no labels.
     """
 
+    def before_train(self, runner: Runner) -> None:
+        dataset = runner.train_dataloader.dataset
+        check_labels(dataset, runner.model)
+        for loop in built(runner._val_loop, runner._test_loop):
+            check_names(by_name.names(dataset), loop, 'the data to train on')
+
+    def before_val(self, runner: Runner) -> None:
+        self._check(runner, runner.val_loop)
+
+    def before_test(self, runner: Runner) -> None:
+        self._check(runner, runner.test_loop)
+
+    @staticmethod
+    def _check(runner: Runner, loop: BaseLoop) -> None:
+        if all(isinstance(metric, DumpResults) for metric in loop.evaluator.metrics):
+            return
+        check_labels(loop.dataloader.dataset, runner.model)
+        for training in built(runner._train_loop):
+            check_names(by_name.names(training.dataloader.dataset), loop, 'the data to train on')
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._check_network(runner, checkpoint)
+        classes = by_name.of_checkpoint(checkpoint)
+        if built(runner._train_loop) and not runner._resume:
+            return
+        for loop in built(runner._train_loop) or built(runner._val_loop, runner._test_loop):
+            check_names(classes, loop, 'the checkpoint')
+
+    @staticmethod
+    def _check_network(runner: Runner, checkpoint: dict) -> None:
         ours = own_weights(runner.model)
         if not ours:
             return
@@ -42,6 +79,8 @@ class CheckpointGuardHook(Hook):
                     f'{key} is trained anew: the checkpoint has {tuple(theirs.pop(key).shape)}, '
                     f'the model {tuple(ours[key].shape)}'
                 )
+            classes = by_name.names(runner.train_dataloader.dataset), by_name.of_checkpoint(checkpoint)
+            follow_names(theirs, *classes, runner.logger.warning)
             found = misfits(of_backbone(ours), of_backbone(theirs), adapted=[BACKBONE + FIRST_CONV])
         else:
             found = misfits(ours, theirs) or contradictions(network(runner.cfg), network_of(checkpoint))
@@ -50,6 +89,60 @@ class CheckpointGuardHook(Hook):
                 f'checkpoint does not fit the model: {found}. '
                 f'The model is {describe(runner.cfg)}, the checkpoint is {architecture(checkpoint)}'
             )
+
+
+def built(*loops: Any) -> list[BaseLoop]:
+    """Those that are no configs: one whose turn has not come is left as it is."""
+    return [loop for loop in loops if isinstance(loop, BaseLoop)]
+
+
+def check_names(classes: Sequence[str], loop: BaseLoop, of: str) -> None:
+    """Make sure that a loop's data have these classes in this order, where both sides say theirs."""
+    found = by_name.names(loop.dataloader.dataset)
+    if classes and found and tuple(classes) != found:
+        other = next((name for name in (*found, *classes) if name not in classes or name not in found), None)
+        reason = 'the order differs' if other is None else f'{other!r} is not on both sides'
+        raise ValueError(
+            f'the classes of {by_name.place(loop.dataloader.dataset)} ({by_name.listed(found)}) are not those of {of} '
+            f"({by_name.listed(classes)}): {reason}; set the data set's metainfo.classes to them"
+        )
+
+
+def check_labels(dataset: Any, model: nn.Module) -> None:
+    """Make sure that images have labels where a head is to tell them, and heads enough classes for them."""
+    if not any(heads(model)):
+        return
+    if not by_name.labelled(dataset):
+        raise ValueError(
+            f'{by_name.place(dataset)} has no labels (with_label=False): nothing can be trained or measured on it'
+        )
+    metainfo = getattr(dataset, 'metainfo', None) or {}
+    least = 0 if metainfo.get('classes') else by_name.highest_label(dataset) + 1
+    check_classes(metainfo, model, more=True, least=least)
+
+
+def follow_names(
+    state: dict[str, Tensor], ours: Sequence[str], theirs: Sequence[str], warn: Callable[[str], Any]
+) -> None:
+    """Have a classifier's rows follow the names of its classes, or leave them out where the names are others.
+
+    Args:
+        state: Weights of a checkpoint; changed.
+        ours: Classes to train on.
+        theirs: Classes of the checkpoint.
+        warn: Takes a line that says what was done.
+    """
+    rows = [key for key, value in state.items() if key.startswith(CLASSIFIER) and len(value) == len(theirs)]
+    if not rows or not ours or tuple(ours) == tuple(theirs):
+        return
+    same = sorted(ours) == sorted(theirs)
+    for key in rows:
+        value = state.pop(key)
+        if same:
+            state[key] = value[[list(theirs).index(name) for name in ours]]
+    done = 'follow the names of the classes, whose order differs' if same else 'are trained anew'
+    lists = f"the checkpoint's classes are {by_name.listed(theirs)}, the data's {by_name.listed(ours)}"
+    warn(f'{", ".join(rows)} {done}: {lists}')
 
 
 def of_backbone(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

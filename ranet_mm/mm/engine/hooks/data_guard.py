@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ....registry import HOOKS
+from ...data.by_name import parts
 
 
 @HOOKS.register_module()
@@ -42,15 +43,6 @@ class DataGuardHook(Hook):
             check_files(dataset)
 
 
-def parts(dataset: Any) -> Iterator[Any]:
-    """The data sets inside wrappers that repeat or join them."""
-    inside = getattr(dataset, 'datasets', None) or [d for d in [getattr(dataset, 'dataset', None)] if d is not None]
-    for part in inside:
-        yield from parts(part)
-    if not inside:
-        yield dataset
-
-
 def check_files(dataset: Any) -> None:
     """Make sure that the images and masks are there; those behind a network are not looked for."""
     for i in range(len(dataset)):
@@ -78,18 +70,32 @@ def check_categories(dataset: Any) -> None:
     )
 
 
-def check_classes(metainfo: Mapping[str, Any], model: nn.Module, more: bool = False) -> None:
-    """Make sure that every head tells as many classes as the data have, or with `more` at least these."""
+def check_classes(metainfo: Mapping[str, Any], model: nn.Module, more: bool = False, least: int = 0) -> None:
+    """Make sure that every head tells as many classes as the data have, or with `more` at least these.
+
+    Args:
+        metainfo: Of the data.
+        model: What has the heads.
+        more: A head may tell classes that the data lack.
+        least: Classes that labels show, whatever names there are.
+    """
     classes = metainfo.get('classes') or ()
+    number = max(least, len(classes))
+    for name, count in heads(model):
+        if count != number and not (more and count > number):
+            shown = (', '.join(classes[:4]) + (', ...' if len(classes) > 4 else '')) or f'labels up to {number - 1}'
+            raise ValueError(
+                f'model.{name} has num_classes={count}, but the data have {number} classes ({shown}): set '
+                f'model.{name}.num_classes={number}'
+            )
+
+
+def heads(model: nn.Module) -> Iterator[tuple[str, int]]:
+    """The heads that tell classes, and how many each does; a pretext task without labels has none."""
     for name, module in model.named_modules():
         count = getattr(module, 'num_classes', None)
-        fits = count is None or count == len(classes) or (more and count > len(classes))
-        if re.search(r'(?<!rpn_)head(\.\d+)?$', name) and not fits:
-            shown = ', '.join(classes[:4]) + (', ...' if len(classes) > 4 else '')
-            raise ValueError(
-                f'model.{name} has num_classes={count}, but the data have {len(classes)} classes ({shown}): set '
-                f'model.{name}.num_classes={len(classes)}'
-            )
+        if count is not None and re.search(r'(?<!rpn_)head(\.\d+)?$', name):
+            yield name, count
 
 
 def _source(dataset: Any) -> str:

@@ -6,6 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ....registry import HOOKS
+from ...data import by_name
+from .checkpoint_guard import built, check_names
 
 
 @HOOKS.register_module()
@@ -19,7 +21,8 @@ class FinalTestHook(Hook):
     priority = 'LOWEST'  # after the last checkpoint is saved
 
     def before_train(self, runner: Runner) -> None:
-        runner.test_loop  # noqa: B018  built now, so that missing data are told before training
+        for loop in built(runner.test_loop):  # built now, so that missing and other data are told before training
+            check_names(by_name.names(runner.train_dataloader.dataset), loop, 'the data to train on')
 
     def after_train(self, runner: Runner) -> None:
         if runner.test_loop is not None:
