@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from .weights import index, verify
-from .weights.description import network_of
+from .weights.description import network_of, of_shipped
 from .weights.keys import BACKBONE, of_classifier
 from .weights.read import ABOUT, read
 
@@ -126,7 +126,7 @@ def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]
         raise ValueError(f'checkpoint {filename!r} is not shipped: allowed are {", ".join(SCHEME + n for n in rows)}')
     verify(rows[name]['file'], rows[name]['sha256'])
     state = of_classifier(read(rows[name]['file'], map_location)['state_dict'])
-    meta = {ABOUT: dict(architecture=name.partition('.')[0], model_args=rows[name].get('model_args', {}))}
+    meta = {ABOUT: of_shipped(name, rows[name])}
     if labels := rows[name].get('label_names'):
         meta['dataset_meta'] = dict(classes=labels)
     return with_network(dict(state_dict=state, meta=meta))

@@ -27,9 +27,9 @@ from .. import weights
 from ..arch import ARCHS, ArchCfg
 from ..layers import UNITS
 from ..network import RANetFeatures, init_weights
-from ..weights.description import agreed
+from ..weights.description import agreed, of_checkpoint, overlaid
 from ..weights.fit import fitting
-from ..weights.read import ABOUT, read
+from ..weights.read import read, weights_of
 
 __all__ = ['RANet']
 
@@ -333,8 +333,12 @@ def _create(
     kwargs = _index.get(f'{variant}.{cfg.tag}', {}).get('model_args', {}) | kwargs
     if pretrained:
         _check_weights(cfg)
-        if cfg.file and Path(cfg.file).is_file():
-            kwargs = agreed(variant, kwargs, read(cfg.file).get('meta', {}).get(ABOUT), cfg.file)
+        if cfg.file and Path(cfg.file).is_file() and cfg.file not in [row['file'] for row in _index.values()]:
+            said, given = _said(cfg.file), kwargs.get('pretrained_cfg')
+            kwargs = agreed(variant, kwargs, said, cfg.file)
+            overlay = overlaid((given if isinstance(given, Mapping) else {}) | overlay, said, cfg.file)
+    if kwargs.get('num_classes') not in (None, overlay.get('num_classes', cfg.num_classes)):
+        overlay = overlay | dict(label_names=None)  # of a new classifier
     arch = ARCHS[variant]
     levels = 1 + len(arch.modules) + bool(arch.post_units)
     return build_model_with_cfg(
@@ -347,6 +351,13 @@ def _create(
         feature_cfg=dict(flatten_sequential=True, out_indices=tuple(range(levels))),
         **kwargs,
     )
+
+
+def _said(file: str) -> dict[str, Any] | None:
+    """The description of a file; None where it is of bare weights."""
+    found = read(file)
+    about = of_checkpoint(found, weights_of(found)[0])
+    return about if about['architecture'] else None
 
 
 def _overlay(fields: Mapping[str, Any]) -> dict[str, Any]:

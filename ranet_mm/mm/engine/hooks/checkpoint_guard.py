@@ -11,18 +11,19 @@ from torch import Tensor, nn
 
 from ....hub import with_network
 from ....registry import HOOKS
-from ....weights import keys
-from ....weights.description import architecture, contradictions, describe, network, network_of
+from ....weights import keys, showing
+from ....weights.description import architecture, contradictions, describe, images_of, network, network_of
 from ....weights.fit import misfits
 from ....weights.keys import BACKBONE, FIRST_CONV
 
 
 @HOOKS.register_module()
 class CheckpointGuardHook(Hook):
-    """Refuse a checkpoint of another network; MMEngine only logs it and leaves weights random.
+    """Refuse a checkpoint of another network, images or labels; MMEngine only logs the first and leaves weights random.
 
     When training starts from a checkpoint (`load_from`), only the backbone must fit, which adapts its first convolution
-    to other channels by itself: the rest is trained anew where it differs.
+    to other channels by itself: the rest is trained anew where it differs. Another normalization is a warning then, as
+    is another test pipeline in testing.
 
     Raises:
         ValueError: Keys or shapes differ; the sentence lists the first of them and both architectures.
@@ -45,11 +46,24 @@ class CheckpointGuardHook(Hook):
             found = misfits(of_backbone(ours), of_backbone(theirs), adapted=[BACKBONE + FIRST_CONV])
         else:
             found = misfits(ours, theirs) or contradictions(network(runner.cfg), network_of(checkpoint))
+        found = found or self._images(runner, checkpoint, training)
         if found:
             raise ValueError(
                 f'checkpoint does not fit the model: {found}. '
                 f'The model is {describe(runner.cfg)}, the checkpoint is {architecture(checkpoint)}'
             )
+
+    def _images(self, runner: Runner, checkpoint: dict, training: bool) -> str:
+        """In what the images and labels differ that the two networks are made for, or nothing where that may be."""
+        asked, said = showing.of_settings(runner.cfg), images_of(checkpoint)
+        if training and not runner._resume:
+            if found := showing.contradictions(asked, said, left_out=['exclusive']):
+                runner.logger.warning(f'images are not as the checkpoint knows them: {found}')
+        elif found := showing.contradictions(asked, said):
+            return found
+        elif not training and (found := showing.shown_otherwise(asked, said)):
+            runner.logger.warning(f'images are not shown as the checkpoint says: {found}')
+        return ''
 
 
 def of_backbone(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
