@@ -15,7 +15,7 @@ pytest.importorskip('timm')
 import timm
 from conftest import make_config
 
-from ranet_mm.cli import convert, export, predict, publish, test
+from ranet_mm.cli import convert, export, predict, publish, test, train
 from ranet_mm.mm import config as mm_config
 from ranet_mm.weights import description
 from ranet_mm.weights.read import read, weights_of
@@ -277,6 +277,53 @@ model['data_preprocessor'] = dict(mean=[1.0] * 3, std=[51.5865, 50.847, 51.255],
         config = write_config(more)
         assert test.main([config, 'ranet_mm://attention56_cifar.cifar10', '--work-dir', 'work']) == 1
         assert 'data_preprocessor.mean=[1, 1, 1] in place of [125.307, 122.961, 113.858]' in capsys.readouterr().err
+
+
+@pytest.fixture(scope='module')
+def epoch(tmp_path_factory):
+    """A config and the checkpoint of an epoch of training with it."""
+    folder = tmp_path_factory.mktemp('epoch')
+    config = make_config(folder, make_photos(folder / 'images', [(32, 32)] * 4))
+    assert train.main([config, '--work-dir', str(folder / 'run'), '--cfg-options', 'train_cfg.max_epochs=1']) == 0
+    return config, str(folder / 'run/epoch_1.pth')
+
+
+class TestTrain:
+    """Training from a checkpoint with another normalization."""
+
+    @pytest.fixture(autouse=True)
+    def _change(self, epoch):
+        self.changed = str(Path(epoch[0]).with_name('changed.py'))
+        more = "model['data_preprocessor'] = dict(num_classes=2, mean=[1, 2, 3], std=[51.5865, 50.847, 51.255])\n"
+        Path(self.changed).write_text(Path(epoch[0]).read_text() + more)
+
+    def test_resumed_it_is_refused(self, epoch, capsys):
+        assert train.main([self.changed, '--work-dir', 'run', '--resume', epoch[1]]) == 1
+        assert 'data_preprocessor.mean=[1, 2, 3] in place of' in capsys.readouterr().err
+
+    def test_fine_tuned_it_is_told(self, epoch, capsys):
+        options = 'train_cfg.max_epochs=1', f'load_from={epoch[1]}'
+        assert train.main([self.changed, '--work-dir', 'run', '--cfg-options', *options]) == 0
+        told = [line for line in capsys.readouterr().err.splitlines() if 'in place of' in line]
+        assert len(told) == 1
+        assert 'images are not as the checkpoint knows them: data_preprocessor.mean=[1, 2, 3] in place of' in told[0]
+
+
+class TestGetModel:
+    def test_contradictions(self, made):
+        from mmpretrain import get_model
+
+        config, checkpoint, *_ = made('plain')
+        assert get_model(config, pretrained=checkpoint)._dataset_meta['classes'] == ('cat', 'dog')
+        for options, said in (
+            (
+                dict(data_preprocessor=dict(mean=[1, 2, 3])),
+                r'data_preprocessor.mean=\[1, 2, 3\] in place of \[120, 110',
+            ),
+            (dict(head=dict(type='MultiLabelLinearClsHead')), 'several labels an image in place of one label'),
+        ):
+            with pytest.raises(ValueError, match=said):
+                get_model(config, pretrained=checkpoint, **options)
 
 
 class TestPredict:

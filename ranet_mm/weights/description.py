@@ -176,8 +176,12 @@ def images_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     meta = checkpoint.get('meta') or {}
     if meta.get(ABOUT):
         return meta[ABOUT]
-    text = meta.get('cfg')
-    return showing.of_settings(plain_settings(text)) if isinstance(text, str) else of_checkpoint_of_timm(checkpoint)
+    if not isinstance(meta.get('cfg'), str):
+        return of_checkpoint_of_timm(checkpoint)
+    try:
+        return showing.of_settings(plain_settings(meta['cfg']))
+    except (AttributeError, TypeError, ValueError):  # calls where plain data are expected
+        return {}
 
 
 def network_of_timm(name: str | None, model_args: Mapping[str, Any]) -> dict[str, Any]:

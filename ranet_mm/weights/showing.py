@@ -38,12 +38,16 @@ def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     given = model.get('data_preprocessor') or settings.get('data_preprocessor') or {}
     kept = {k: listed(given[k]) for k in ('type', 'mean', 'std', 'pad_size_divisor', 'pad_value') if given.get(k)}
-    head = short((model.get('head') or {}).get('type'))
     return dict(
         pipeline=listed(test_pipeline(settings)),
         data_preprocessor=kept | dict(to_rgb=any(given.get(name) for name in TURNS)),
-        exclusive=not head.startswith(('MultiLabel', 'CSRA')),
+        exclusive=exclusive(short((model.get('head') or {}).get('type'))),
     )
+
+
+def exclusive(head: str) -> bool:
+    """Whether a head of mmpretrain gives an image one label."""
+    return not head.startswith(('MultiLabel', 'CSRA'))
 
 
 def inner(settings: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -34,7 +34,7 @@ class CheckpointGuardHook(Hook):
         if not ours:
             return
         checkpoint['state_dict'] = keys.like(ours, checkpoint.get('state_dict', checkpoint))
-        theirs = with_network(checkpoint)['state_dict']
+        theirs = with_network(checkpoint, images=False)['state_dict']  # which are compared here
         training = isinstance(runner._train_loop, BaseLoop)  # built by then; a test leaves the config's as it is
         if training and not runner._resume:
             others = [k for k in theirs if not k.startswith(BACKBONE) and k in ours]
