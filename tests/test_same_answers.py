@@ -1,6 +1,9 @@
 """`ranet predict` answers as `test` and mmpretrain's inferencer do, whatever the test pipeline is."""
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +16,7 @@ pytest.importorskip('mmpretrain')
 pytest.importorskip('timm')
 
 import timm
-from conftest import make_config
+from conftest import ROOT, make_config
 
 from ranet_mm.cli import convert, export, predict, publish, test, train
 from ranet_mm.mm import config as mm_config
@@ -41,6 +44,8 @@ CASES = dict(
     raw=([OURS, dict(type='Resize', scale=36)], dict(mean=None, std=None)),
     torchvision=([THEIRS, *TURN, dict(type='CenterCrop', crop_size=36)], {}),
     divisible=([OURS], dict(pad_size_divisor=48, pad_value=3)),
+    efficientnet=([OURS, dict(type='EfficientNetCenterCrop', crop_size=36, backend='pillow')], {}),
+    floating=([dict(THEIRS, to_float32=True, imdecode_backend='pillow'), dict(type='Resize', scale=36)], {}),
     multi_label=([OURS], dict(head='MultiLabelLinearClsHead')),
 )  # fmt: skip
 SQUARE = [name for name in CASES if name in ('plain', 'bgr_plain', 'normalized', 'divisible', 'multi_label')]
@@ -381,6 +386,28 @@ class TestPredict:
         assert foreign.registered('mmcv.transforms.loading.LoadImageFromFile') == 'LoadImageFromFile'
         assert foreign.registered('mmpretrain.datasets.transforms.PackInputs') == 'PackInputs'
         assert foreign.registered('ranet_mm.mm.data.load_image.LoadImage') == 'ranet_mm.LoadImage'
+
+
+def alone(argv, blocked):
+    """A program in a process in which these packages are not installed."""
+    code = f'import sys; sys.modules.update(dict.fromkeys({blocked!r})); import ranet; sys.exit(ranet.main({argv!r}))'
+    return subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize('case', ['plain', 'bgr_plain', 'edge_crop_pillow'])
+def test_where_timm_alone_is_installed(case, made, published, tmp_path):
+    images, expected = made(case)[2:]
+    argv = ['predict', *images, '--checkpoint', published(case)['.safetensors'], '--json', str(tmp_path / 'found.json')]
+    done = alone(argv, ['mmengine', 'mmcv', 'mmpretrain', 'cv2'])
+    if case == 'edge_crop_pillow':
+        assert re.search(
+            r'pipeline \(ResizeEdge\(.*, CenterCrop\(.* needs mmpretrain, which is not installed', done.stderr
+        )
+        assert done.stderr.count('\n') == 1
+    else:
+        assert done.returncode == 0, done.stderr
+        found = [{p['label']: p['probability'] for p in i['predictions']}['cat'] for i in read_json()['images']]
+        assert found == pytest.approx(expected[:, 0], abs=1e-4)
 
 
 class TestPassedOn:
