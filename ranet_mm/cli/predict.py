@@ -141,6 +141,8 @@ def tell(said: Mapping[str, Any], others: int, images: int) -> None:
     """Say on standard error what the table does not show."""
     if not said.get('exclusive', True):
         print('labels do not exclude each other: each has a probability of its own', file=sys.stderr)
+    if said.get('data_preprocessor') is not None and said.get('pipeline') is None:
+        print('hint: the checkpoint says no test pipeline; images are shown as timm does', file=sys.stderr)
     if others:
         height, width = said['pretrained_cfg']['input_size'][1:]
         print(

@@ -62,6 +62,8 @@ def of_timm(model: nn.Module, open_image: Open) -> Read:
 
     cfg = resolve_model_data_config(model)
     chans = getattr(model, 'in_chans', cfg['input_size'][0])
+    if chans not in (1, 3):
+        raise ValueError(f'a network of {chans} channels cannot be shown images, which have 1 or 3')
     for name in ('mean', 'std'):
         if len(cfg[name]) not in (1, chans):
             cfg[name] = (sum(cfg[name]) / len(cfg[name]),)

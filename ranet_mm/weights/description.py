@@ -127,7 +127,7 @@ class _Text(str):
 
 def backbone_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The backbone's part of a config, inside whatever wraps the model."""
-    return showing.inner(settings).get('backbone') or {}
+    return showing.part(showing.inner(settings), 'backbone')
 
 
 def _variant(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -138,7 +138,7 @@ def _variant(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     named, arch = _arch(backbone_of(settings))
     name, changes = nearest(arch, [named] if named in tuple(ARCHS) else ARCHS)
     others = {k: found[k] for k, plain in PLAIN.items() if found[k] != plain}
-    neck = showing.inner(settings).get('neck') or {}
+    neck = showing.part(showing.inner(settings), 'neck')
     if neck.get('mode') == 'flatten' and not arch.flatten:
         others['global_pool'] = 'flatten'
     return name, changes | others

@@ -36,12 +36,12 @@ def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     model = inner(settings)
     if not model:
         return {}
-    given = model.get('data_preprocessor') or settings.get('data_preprocessor') or {}
+    given = part(model, 'data_preprocessor') or part(settings, 'data_preprocessor')
     kept = {k: listed(given[k]) for k in ('type', 'mean', 'std', 'pad_size_divisor', 'pad_value') if given.get(k)}
     return dict(
         pipeline=listed(test_pipeline(settings)),
         data_preprocessor=kept | dict(to_rgb=any(given.get(name) for name in TURNS)),
-        exclusive=exclusive(short((model.get('head') or {}).get('type'))),
+        exclusive=exclusive(short(part(model, 'head').get('type'))),
     )
 
 
@@ -52,10 +52,15 @@ def exclusive(head: str) -> bool:
 
 def inner(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The model's part of a config, inside whatever wraps it."""
-    model = settings.get('model') or {}
+    model = part(settings, 'model')
     while 'module' in model:
-        model = model['module']
+        model = part(model, 'module')
     return model
+
+
+def part(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a config, empty where there is none of plain data."""
+    return settings[name] if isinstance(settings.get(name), Mapping) else {}
 
 
 def test_pipeline(settings: Mapping[str, Any]) -> Pipeline | None:

@@ -23,7 +23,7 @@ def build(pipeline: list[Mapping[str, Any]]) -> Callable[[dict], dict | None]:
         from mmengine.registry import DefaultScope
         from mmpretrain.registry import TRANSFORMS
 
-    cfgs = [checked(transform) for transform in pipeline]
+        cfgs = [checked(transform) for transform in pipeline]
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return Compose([TRANSFORMS.build(cfg) for cfg in cfgs])
 
