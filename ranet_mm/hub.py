@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
 from importlib.abc import MetaPathFinder
@@ -27,14 +27,15 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, NoReturn
 
-from .weights import index, verify
-from .weights.description import network_of
+from .weights import fit, index, showing, verify
+from .weights.description import images_of, network_of, of_shipped
 from .weights.keys import BACKBONE, of_classifier
 from .weights.read import ABOUT, read
 
 PACKAGE = Path(__file__).parent
 SCHEME = 'ranet_mm://'
 TIMM, HUB = 'timm.models', 'mmpretrain.apis.model'
+CLASSIFIER = 'mmpretrain.models.classifiers.image'
 CLASSIFICATION = 'mmpretrain.apis.image_classification'
 # Those of mmpretrain's inferencers that read images by themselves, each in a module of its own.
 INFERENCERS = {
@@ -42,6 +43,7 @@ INFERENCERS = {
     'mmpretrain.apis.feature_extractor': 'FeatureExtractor',
     'mmpretrain.apis.image_retrieval': 'ImageRetrievalInferencer',
 }
+IMAGES = 'images'  # what weights say of theirs, beside the network, in the metadata that go with them
 NO_WEIGHTS = 'ranet_mm-none://'
 
 
@@ -51,6 +53,7 @@ def list_models() -> None:
     when_imported(HUB, _register)
     for module in INFERENCERS:
         when_imported(module, read_images)
+    when_imported(CLASSIFIER, _compare_images)
 
 
 def when_imported(name: str, then: Callable[[ModuleType], Any]) -> None:
@@ -161,6 +164,26 @@ def copies(inputs: Sequence[Any], load: Callable[[dict], dict], folder: Path) ->
     return found
 
 
+def _compare_images(module: ModuleType) -> None:
+    """Have mmpretrain's classifier compare its normalization and its kind of labels with those that weights tell of.
+
+    So `get_model` and the inferencers refuse weights of others; a runner's `CheckpointGuardHook` compares more, and
+    allows fine-tuning.
+    """
+    load = module.ImageClassifier._load_from_state_dict
+
+    def compare_and_load(self: Any, state: dict, prefix: str, metadata: Mapping[str, Any], *args: Any) -> None:
+        if said := metadata.get(IMAGES):
+            given, head = self.data_preprocessor, type(getattr(self, 'head', None)).__name__
+            means = {k: getattr(given, k).flatten().tolist() for k in ('mean', 'std') if hasattr(given, k)}
+            asked = dict(data_preprocessor=means, exclusive=showing.exclusive(head))
+            differences = showing.contradictions(asked, dict(said, pipeline=None))
+            fit.check('weights are of other images or labels', differences)
+        load(self, state, prefix, metadata, *args)
+
+    module.ImageClassifier._load_from_state_dict = compare_and_load
+
+
 def read_safely() -> None:
     """Have MMEngine read files by the package's own reader, in resuming, `load_from` and `init_cfg` alike.
 
@@ -193,15 +216,18 @@ def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]
         raise ValueError(f'checkpoint {filename!r} is not shipped: allowed are {", ".join(SCHEME + n for n in rows)}')
     verify(rows[name]['file'], rows[name]['sha256'])
     state = of_classifier(read(rows[name]['file'], map_location)['state_dict'])
-    meta = {ABOUT: dict(architecture=name.partition('.')[0], model_args=rows[name].get('model_args', {}))}
+    meta = {ABOUT: of_shipped(name, rows[name])}
     if labels := rows[name].get('label_names'):
         meta['dataset_meta'] = dict(classes=labels)
     return with_network(dict(state_dict=state, meta=meta))
 
 
-def with_network(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Hand what a checkpoint says of its network on with its weights, as PyTorch hands on the versions of layers."""
-    said = {ABOUT: network_of(checkpoint)}
+def with_network(checkpoint: dict[str, Any], images: bool = True) -> dict[str, Any]:
+    """Hand what a checkpoint says of its network, and of its images, on with its weights.
+
+    As PyTorch hands on the versions of layers.
+    """
+    said = {ABOUT: network_of(checkpoint)} | ({IMAGES: images_of(checkpoint)} if images else {})
     checkpoint['state_dict'] = OrderedDict(checkpoint['state_dict'])
     checkpoint['state_dict']._metadata = dict.fromkeys(('', BACKBONE[:-1]), said)
     return checkpoint

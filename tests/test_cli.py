@@ -379,8 +379,14 @@ class TestPublish:
         assert about == {
             'architecture': 'attention56_cifar',
             'model_args': {'stem_stride': 2, 'stem_pool': True, 'width': 0.125},
-            'pretrained_cfg': {'mean': [0.4] * 3, 'std': [0.2] * 3, 'label_names': ['cat', 'dog'], 'num_classes': 2},
-        }
+            'pretrained_cfg': {
+                'mean': [0.4] * 3, 'std': [0.2] * 3, 'label_names': ['cat', 'dog'], 'num_classes': 2,
+                'input_size': [3, 32, 32], 'crop_pct': 1.0, 'crop_mode': 'center',
+            },
+            'pipeline': [dict(type='ranet_mm.LoadImage'), dict(type='PackInputs')],
+            'data_preprocessor': dict(mean=[102.0] * 3, std=[51.0] * 3, to_rgb=False),
+            'exclusive': True,
+        }  # fmt: skip
 
     def test_names_tell_the_content_and_nothing_is_replaced(self, trained, published, capsys):
         for path in published.values():

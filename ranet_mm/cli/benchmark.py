@@ -96,7 +96,8 @@ def prepare(name: str, args: Namespace, device: torch.device) -> Contender:
         model.to(memory_format=torch.channels_last)
     params = sum(p.numel() for p in model.parameters())
     size = args.size or model.pretrained_cfg['input_size'][-1]
-    images = torch.randn(args.batch_size, 3, size, size, device=device)
+    chans = getattr(model, 'in_chans', model.pretrained_cfg['input_size'][0])
+    images = torch.randn(args.batch_size, chans, size, size, device=device)
     if args.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
     run = torch.compile(model) if args.compile and not compiled_units(model, {}) else model

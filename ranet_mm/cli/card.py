@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from .. import weights
 from ..lab.card import render, spread
 from ..lab.predictions import calibration_error
-from ..weights import description
+from ..weights import description, showing
 from ..weights.read import read, weights_of
 from .program import command, option, shared, write_json
 
@@ -109,6 +109,9 @@ def ship(name: str, files: Sequence[str], record: dict[str, Any], classes: Seque
     about = description.of_settings(record['settings'])
     if about['architecture'] != name.partition('.')[0]:
         raise ValueError(f'weights {name!r} are not allowed: the record is of {about["architecture"]!r}')
+    if not about.get('exclusive', True):
+        raise ValueError(f'weights {name!r} are not allowed: a card counts images with one label each')
+    about, state = showing.in_rgb(about, state)
     known = {k: v for k, v in weights.index().get(name, {}).items() if k not in ('file', *weights.OWN_FIELDS)}
     fields = {**known, 'num_classes': len(classes), 'label_names': list(classes), **about['pretrained_cfg']}
     description.build(dict(about, pretrained_cfg=fields), state)

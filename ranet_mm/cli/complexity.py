@@ -65,7 +65,8 @@ def count(name: str, size: int | None, num_classes: int | None, options: dict[st
         model = timm.create_model(name, **classes, **options)
         native, depth = model.pretrained_cfg['input_size'][-1], None
     size = size or native
-    counts = complexity(model.to('meta'), torch.empty(1, 3, size, size, device='meta'))
+    chans = getattr(getattr(model, 'backbone', model), 'in_chans', 3)
+    counts = complexity(model.to('meta'), torch.empty(1, chans, size, size, device='meta'))
     return dict(**counts, depth=depth, img_size=size)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +16,11 @@ from torch import Tensor
 
 from ..arch import ARCHS, ArchCfg, nearest, resolve_arch
 from ..weights import convert as converters
-from ..weights import keys
+from ..weights import keys, showing
 from ..weights.convert.common import check_ours
-from ..weights.description import PLAIN, computed, contradictions, network_of
+from ..weights.description import FIELDS, OWN, PLAIN, computed, contradictions, network_of, of_checkpoint, tuples
 from ..weights.fit import check
-from ..weights.read import npz, tensors
+from ..weights.read import ABOUT, npz, tensors
 from ..weights.read import read as read_checkpoint
 from .program import command, option, parse_options, whole
 
@@ -34,6 +36,19 @@ def read_ours(path: str, arch: ArchCfg) -> State:
     differences = contradictions(computed(arch), network_of(checkpoint), left_out=PLAIN)
     check(f'weights {path!r} are of another network', differences)
     return check_ours(keys.plain(tensors(checkpoint['state_dict'])), arch)
+
+
+def said(args: Namespace, arch: ArchCfg) -> dict[str, Any]:
+    """The description that goes along with the weights, of the variant that is written; empty where none was read."""
+    if READERS.get(args.source) is not read_ours:
+        return {}
+    checkpoint = read_checkpoint(args.input)
+    about = of_checkpoint(checkpoint, tensors(checkpoint['state_dict']))
+    if not about['architecture']:
+        return {}
+    name, changed = nearest(arch)
+    others = {k: v for k, v in about['model_args'].items() if k in (*PLAIN, *OWN)}
+    return dict(about, architecture=name, model_args=changed | others)
 
 
 def read_caffe(path: str, arch: ArchCfg) -> State:
@@ -61,28 +76,49 @@ def read(args: Namespace) -> tuple[ArchCfg, State]:
         if args.arch and resolve_arch(args.arch, **options) != replace(arch, compat=None):
             raise ValueError(f'arch={args.arch!r} is not allowed: the weights are of {describe(arch)}')
         return arch, convert(source)
-    if not args.arch:
-        raise ValueError(f'--arch is missing: it must be one of {", ".join(ARCHS)}')
-    arch = resolve_arch(args.arch, **options)
+    arch = resolve_arch(args.arch, **options) if args.arch else replace(arch_of(args), **options)
     return arch, READERS[args.source](args.input, arch)
 
 
+def arch_of(args: Namespace) -> ArchCfg:
+    """The variant that the input says it is of.
+
+    Raises:
+        ValueError: It says none.
+    """
+    about = of_checkpoint(read_checkpoint(args.input), {}) if READERS[args.source] is read_ours else {}
+    if about.get('architecture') not in ARCHS:
+        raise ValueError(f'--arch is missing: it must be one of {", ".join(ARCHS)}')
+    changed = {k: v for k, v in tuples(about['model_args']).items() if k in FIELDS}
+    return resolve_arch(about['architecture'], **changed)
+
+
 def write(path: Path, state: State, arch: ArchCfg, args: Namespace) -> None:
-    """Write weights under the keys that are asked for; from OpenMMLab to OpenMMLab, the run's record goes along."""
+    """Write weights under the keys that are asked for, with what the source says of its network, images and classes.
+
+    From OpenMMLab to OpenMMLab, the run's record goes along.
+    """
     if args.target == 'caffe-npz':
         blobs = converters.to_caffe(state, arch, bn_dims=4)
         np.savez(path, **{f'{layer}/{i}': blob for layer, parts in blobs.items() for i, blob in enumerate(parts)})
         return
-    record = None
+    about, more = said(args, arch), {}
     if args.target == 'openmmlab':
         state = keys.of_classifier(state)
         record = read_checkpoint(args.input).get('record') if args.source == 'openmmlab' else None
+        more = dict(record=record) if record else {}
+    elif about:
+        about, state = showing.in_rgb(about, state)
     if path.suffix == '.safetensors':
         from safetensors.torch import save_file
 
-        save_file({key: value.contiguous() for key, value in state.items()}, path)
-    else:
-        torch.save(dict(state_dict=state, record=record) if record else state, path)
+        whole = {key: value.contiguous() for key, value in state.items()}
+        save_file(whole, path, metadata={ABOUT: json.dumps(about)} if about else None)
+        return
+    if about:
+        classes = about['pretrained_cfg'].get('label_names')
+        more['meta'] = {ABOUT: about} | (dict(dataset_meta=dict(classes=classes)) if classes else {})
+    torch.save(dict(state_dict=state, **more) if more else state, path)
 
 
 def check_paths(args: Namespace) -> None:
@@ -103,7 +139,7 @@ def check_paths(args: Namespace) -> None:
     option('output', help='.npz for caffe-npz, otherwise .safetensors or .pth'),
     option('--from', dest='source', choices=[*READERS, *PORTS], required=True, help='keys of the input'),
     option('--to', dest='target', choices=READERS, required=True, help='keys of the output'),
-    option('--arch', help='name of the variant; ports tell theirs by their keys'),
+    option('--arch', help='name of the variant; ports tell theirs by their keys, and some files say it'),
     '--options',
     '--overwrite',
     option('--deepen', metavar='NAME', help='variant with more attention modules to write, of the same logits'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from argparse import ArgumentError, Namespace
 from collections.abc import Callable, Mapping
@@ -10,9 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..weights.description import agreed, of_checkpoint
+from ..weights import showing
+from ..weights.description import OF_TIMM, agreed, of_checkpoint, own_cfg
 from ..weights.fit import fitting
-from ..weights.read import read, weights_of
+from ..weights.read import ABOUT, read, weights_of
 from .program import check_ending, command, option, parse_options
 
 Run = Callable[[Tensor], Tensor]
@@ -24,6 +26,17 @@ def write_onnx(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, 
         model, (images,), str(path), input_names=['images'], output_names=['logits'], opset_version=opset,
         dynamic_shapes=(axes,), external_data=False, dynamo=True, verbose=False,
     )  # fmt: skip
+
+
+def describe(path: Path, model: nn.Module) -> None:
+    """Write into the metadata of an ONNX file how images are shown to the network and what its classes are called."""
+    import onnx
+
+    cfg = {k: v for k, v in model.pretrained_cfg.items() if k in (*OF_TIMM, 'label_names') and v is not None}
+    about = dict(getattr(model, 'description', {}), pretrained_cfg=cfg | dict(num_classes=model.num_classes))
+    written = onnx.load(path)
+    onnx.helper.set_model_props(written, {ABOUT: json.dumps(about)})
+    onnx.save(written, path)
 
 
 def read_onnx(path: Path) -> Run:
@@ -82,6 +95,8 @@ def main(args: Namespace) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # about the exporters' own future
         write(model, images, args.out, axes, args.opset)
+        if args.out.suffix == '.onnx':
+            describe(args.out, model)
         run = load(args.out)
         for side in args.sizes or sides:
             print(f'{side}x{side}: logits differ by at most {check(model, run, sample_images(model, side)):.1e}')
@@ -98,9 +113,12 @@ def build(args: Namespace) -> nn.Module:
         return timm.create_model(args.model, **options, **kwargs).eval()
     checkpoint = read(args.checkpoint)
     state, _ = weights_of(checkpoint)
-    kwargs = agreed(args.model, kwargs, of_checkpoint(checkpoint, state), args.checkpoint)
-    model = timm.create_model(args.model, **options, **kwargs)
+    about, state = showing.in_rgb(of_checkpoint(checkpoint, state), state)
+    kwargs = agreed(args.model, kwargs, about, args.checkpoint)
+    options['num_classes'] = args.num_classes or about['pretrained_cfg'].get('num_classes')
+    model = timm.create_model(args.model, pretrained_cfg_overlay=own_cfg(about), **options, **kwargs)
     model.load_state_dict(fitting(state, model))
+    model.description = about
     return model.eval()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,8 +17,9 @@ from tqdm import tqdm
 
 from .. import image_files, weights
 from ..images import read as read_image
+from ..lab import shown
 from ..machine import cores
-from ..weights import description
+from ..weights import description, showing
 from ..weights.read import read, weights_of
 from .program import FILE, Positive, check_timm_model, command, option, table
 
@@ -41,8 +43,10 @@ def main(args: Namespace) -> None:
     """Print a table, and write JSON where it is asked for; images that cannot be read cost no others theirs."""
     paths = image_files.find(args.images)
     model = load(args.model, args.checkpoint).to(args.device)
-    names = model.pretrained_cfg.get('label_names') or [str(i) for i in range(model.num_classes)]
-    results = probabilities(model, paths, args.batch_size, args.device)
+    said = getattr(model, 'description', {})
+    names = class_names(model)
+    other_sizes: set[str] = set()
+    results = probabilities(model, paths, args.batch_size, args.device, other_sizes)
     quiet = None if len(paths) > MANY else True  # None: where standard error is no terminal
     bar = tqdm(results, 'predicting', len(paths), leave=False, unit=' images', disable=quiet)
     results = dict(zip(paths, bar, strict=True))
@@ -52,6 +56,7 @@ def main(args: Namespace) -> None:
         write_json(args.json, args.checkpoint or args.model or DEFAULT, ranked(found, names))
     if found:
         print(table([COLUMNS, *rows(ranked(found, names), args.topk)], left=2))
+        tell(said, len(other_sizes), len(paths))
     if unread:
         others = [f'the other {len(found)} of {len(paths)} images are predicted'] if found else []
         raise ValueError('; '.join(unread + others))
@@ -73,29 +78,79 @@ def load(name: str | None, checkpoint: str | None) -> nn.Module:
     return description.build(about, state)
 
 
+def class_names(model: nn.Module) -> list[str]:
+    """A name for each of the model's classes, which is its number where nothing names it.
+
+    Raises:
+        ValueError: The model has no classifier.
+    """
+    if not model.num_classes:
+        raise ValueError('the checkpoint has no classifier: there is nothing to predict with')
+    named = [*map(str, model.pretrained_cfg.get('label_names') or [])][: model.num_classes]
+    return named + [str(i) for i in range(len(named), model.num_classes)]
+
+
 @torch.inference_mode()
 def probabilities(
-    model: nn.Module, paths: Sequence[str], batch_size: int, device: str
+    model: nn.Module, paths: Sequence[str], batch_size: int, device: str, other_sizes: set[str]
 ) -> Iterator[Tensor | ValueError]:
-    """A vector of (classes,) for each image, transformed as timm does for this model; an error for one unreadable."""
-    from timm.data import create_transform, resolve_model_data_config
+    """A vector of (classes,) for each image, shown as in testing (see `lab.shown`); an error for one unreadable.
 
-    transform = create_transform(**resolve_model_data_config(model))
+    Args:
+        model: On its device.
+        paths: Of the images.
+        batch_size: Images at a time, of each size.
+        device: Where the model is.
+        other_sizes: Gets the paths of images of another size than the one trained with, where nothing resizes them.
+    """
+    read = shown.reader(model, read_image)
+    said = getattr(model, 'description', {})
+    trained = () if showing.resizes(said.get('pipeline')) else said['pretrained_cfg'].get('input_size', ())[1:]
 
-    def read(path: str) -> Tensor | ValueError:
+    def attempt(path: str) -> Tensor | ValueError:
         try:
-            image = read_image(path)
+            return read(path)
         except ValueError as error:
             return error
-        return transform(image)
 
     with ThreadPoolExecutor(min(DECODERS, cores())) as pool:
         for start in range(0, len(paths), batch_size):
-            batch = [*pool.map(read, paths[start : start + batch_size])]
-            images = [image for image in batch if isinstance(image, Tensor)]
-            scores = iter(model(torch.stack(images).to(device)).float().softmax(1).cpu() if images else ())
-            for image in batch:
-                yield next(scores) if isinstance(image, Tensor) else image
+            chunk = paths[start : start + batch_size]
+            found = dict(zip(chunk, pool.map(attempt, chunk), strict=True))
+            for shape in dict.fromkeys(image.shape for image in found.values() if isinstance(image, Tensor)):
+                alike = [path for path, image in found.items() if getattr(image, 'shape', None) == shape]
+                if trained and tuple(shape[1:]) != tuple(trained):
+                    other_sizes.update(alike)
+                found.update(zip(alike, scores(model, [found[p] for p in alike], alike, device), strict=True))
+            yield from found.values()
+
+
+def scores(
+    model: nn.Module, images: Sequence[Tensor], paths: Sequence[str], device: str
+) -> Sequence[Tensor] | list[ValueError]:
+    """Probabilities of images of one size: of a softmax, or each by itself where labels do not exclude each other."""
+    said = getattr(model, 'description', {})
+    batch = shown.preprocess(torch.stack(images).to(device), said)
+    try:
+        logits = model(batch).float()
+    except ValueError as error:  # an input of this size is not allowed
+        return [ValueError(f'image {path!r} cannot be shown to the network: {error}') for path in paths]
+    return (logits.softmax(1) if said.get('exclusive', True) else logits.sigmoid()).cpu()
+
+
+def tell(said: Mapping[str, Any], others: int, images: int) -> None:
+    """Say on standard error what the table does not show."""
+    if not said.get('exclusive', True):
+        print('labels do not exclude each other: each has a probability of its own', file=sys.stderr)
+    if said.get('data_preprocessor') is not None and said.get('pipeline') is None:
+        print('hint: the checkpoint says no test pipeline; images are shown as timm does', file=sys.stderr)
+    if others:
+        height, width = said['pretrained_cfg']['input_size'][1:]
+        print(
+            f'hint: {others} of {images} images are not of the {width}x{height} pixels that the network was trained '
+            'with; they are classified at their own size, as in testing',
+            file=sys.stderr,
+        )
 
 
 def ranked(found: Mapping[str, Tensor], names: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..weights import description, keys
+from ..weights import description, keys, showing
 from ..weights.read import ABOUT, read, weights_of
 from .program import command, option, whole
 
@@ -42,21 +42,32 @@ def main(args: Namespace) -> None:
     elif keys.is_classifier(state):
         if about['architecture'] and find_spec('timm'):
             description.build(about, state)
-        contents['.safetensors'] = safetensors(state, about)
+        about, of_timm = showing.in_rgb(about, state)
+        contents['.safetensors'] = safetensors(of_timm, about)
     paths = write(args.name, contents)
     print(f'{len(state)} tensors, {"averaged over the run" if averaged else "as trained"}')
     for suffix, path in paths.items():
         data = contents[suffix]
         print(f'{path}  {len(data) / 2**20:.1f} MiB  SHA-256 {hashlib.sha256(data).hexdigest()}')
     if about['architecture'] and '.safetensors' in paths:
+        tell(about)
         print(f'timm: {loading(about, paths[".safetensors"])}')
+
+
+def tell(about: Mapping[str, Any]) -> None:
+    """Say how timm's transform and a softmax differ from testing."""
+    if other := showing.unsaid(about):
+        print(f"timm's own transform comes near to the pipeline of testing and is not the same, for {other}; "
+              '`ranet predict --checkpoint` shows images as in testing')  # fmt: skip
+    if not about.get('exclusive', True):
+        print('labels do not exclude each other: take a sigmoid of the logits, as `ranet predict` does')
 
 
 def safetensors(state: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
     """The file for timm, which says in its metadata what model it holds."""
     from safetensors.torch import save
 
-    tensors = {key: value.contiguous() for key, value in keys.plain(state).items()}
+    tensors = {key: value.contiguous() for key, value in state.items()}
     return save(tensors, metadata={ABOUT: json.dumps(about)})
 
 
@@ -93,6 +104,6 @@ def loading(about: Mapping[str, Any], path: Path) -> str:
 
     `num_classes` stands among the weights' own fields: timm replaces the classifier of weights with another number.
     """
-    overlay = {'file': str(path), **description.tuples(about['pretrained_cfg'])}
+    overlay = {'file': str(path), **description.own_cfg(about)}
     given = ''.join(f', {key}={value!r}' for key, value in about['model_args'].items())
     return f'timm.create_model({about["architecture"]!r}{given}, pretrained=True, pretrained_cfg_overlay={overlay})'

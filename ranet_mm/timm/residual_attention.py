@@ -27,9 +27,11 @@ from .. import weights
 from ..arch import ARCHS, ArchCfg
 from ..layers import UNITS
 from ..network import RANetFeatures, init_weights
-from ..weights.description import agreed
+from ..weights import showing
+from ..weights.description import agreed, of_checkpoint, overlaid
 from ..weights.fit import fitting
-from ..weights.read import ABOUT, read
+from ..weights.keys import unwrapped
+from ..weights.read import read, weights_of
 
 __all__ = ['RANet']
 
@@ -331,10 +333,15 @@ def _create(
     overlay = _overlay(pretrained_cfg_overlay or {})
     cfg = resolve_pretrained_cfg(variant, kwargs.get('pretrained_cfg'), overlay)
     kwargs = _index.get(f'{variant}.{cfg.tag}', {}).get('model_args', {}) | kwargs
+    said: dict[str, Any] = {}
     if pretrained:
         _check_weights(cfg)
-        if cfg.file and Path(cfg.file).is_file():
-            kwargs = agreed(variant, kwargs, read(cfg.file).get('meta', {}).get(ABOUT), cfg.file)
+        if cfg.file and Path(cfg.file).is_file() and cfg.file not in [row['file'] for row in _index.values()]:
+            (said, in_rgb), given = _said(cfg.file), kwargs.get('pretrained_cfg')
+            kwargs = agreed(variant, kwargs, said, cfg.file)
+            overlay = overlaid((given if isinstance(given, Mapping) else {}) | overlay, in_rgb, cfg.file)
+    if kwargs.get('num_classes') not in (None, overlay.get('num_classes', cfg.num_classes)):
+        overlay = overlay | dict(label_names=None)  # of a new classifier
     arch = ARCHS[variant]
     levels = 1 + len(arch.modules) + bool(arch.post_units)
     return build_model_with_cfg(
@@ -343,10 +350,18 @@ def _create(
         pretrained,
         arch=variant,
         pretrained_cfg_overlay=overlay,
-        pretrained_filter_fn=_fitting,
+        pretrained_filter_fn=partial(_fitting, said),
         feature_cfg=dict(flatten_sequential=True, out_indices=tuple(range(levels))),
         **kwargs,
     )
+
+
+def _said(file: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The description of a file, and that for RGB images, as timm shows them; empty where it is of bare weights."""
+    found = read(file)
+    state, _ = weights_of(found)
+    about = of_checkpoint(found, state)
+    return (about, showing.in_rgb(about, state)[0]) if about['architecture'] else ({}, {})
 
 
 def _overlay(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -368,8 +383,12 @@ def _check_weights(cfg: Any) -> None:
         raise FileNotFoundError(f'weights {str(cfg.file)!r} do not exist')
 
 
-def _fitting(state: Mapping[str, Tensor], model: RANet) -> dict[str, Tensor]:
-    """Weights under the keys and in the types of the model, before timm adapts first convolution and classifier."""
+def _fitting(said: dict[str, Any], state: Mapping[str, Tensor], model: RANet) -> dict[str, Tensor]:
+    """Weights under the keys and in the types of the model, before timm adapts first convolution and classifier.
+
+    For RGB images, where their description says that they are for BGR ones.
+    """
+    state = showing.in_rgb(said, unwrapped(state))[1]
     ours, fc = model.state_dict(), 'head.fc.weight'
     state = fitting(state, model, adapted=('stem.conv.weight', fc, 'head.fc.bias'))
     if fc in state and fc in ours and state[fc].shape[0] == len(ours[fc]) and state[fc].shape != ours[fc].shape:

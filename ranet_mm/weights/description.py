@@ -1,4 +1,9 @@
-"""What a checkpoint, or a config, says of its model."""
+"""What a checkpoint, or a config, says of its model: one description, which every reader compares or uses.
+
+It is plain JSON: `architecture` (None where it is not said), `model_args` and `pretrained_cfg` as in timm's
+`config.json`; and what `showing.of_settings` gives, where a config said it. By that images are shown to the network to
+the last bit as in testing, while timm's fields can only come near to some pipelines.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,18 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..arch import ARCHS, ArchCfg, nearest, resolve_arch
-from . import fit, keys
+from . import fit, keys, showing
 from .read import ABOUT
 
-BYTE = 255
 FIELDS = tuple(f.name for f in fields(ArchCfg))
 SHAPED = 'img_size', 'flatten'  # say nothing of what a layer computes
 GEOMETRY = 'output_stride', 'dilations'  # which dense prediction changes without harm
+OWN = 'in_chans', 'global_pool'  # of timm's models, besides: timm adapts weights to others
+SETTINGS = (  # fields of a config that say something of its model and its images
+    'model', 'data_preprocessor', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'test_pipeline',
+)  # fmt: skip
+OF_TIMM = 'mean', 'std', 'input_size', 'interpolation', 'crop_pct', 'crop_mode'  # options of its training script too
+MEANING = 'mean', 'std', 'num_classes', 'label_names'  # fields of timm's configuration that weights fix
 # What a network is built with besides, where nothing is said.
 PLAIN = dict(output_stride=32, dilations=None, norm_layer='batchnorm2d', act_layer='relu')
 NAMES = dict(
@@ -28,43 +38,72 @@ NAMES = dict(
 
 
 def of_checkpoint(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What the checkpoint says of its model, in the layout of timm's `config.json`.
-
-    Returns:
-        `architecture` (None where it is not said), `model_args` and `pretrained_cfg`.
-    """
+    """The description of a checkpoint; an older one that was published with it may lack the part on images."""
     meta = checkpoint.get('meta') or {}
     if meta.get(ABOUT):
         return meta[ABOUT]
-    state = keys.plain(state)
-    architecture, pretrained_cfg = checkpoint.get('arch'), {}
-    model_args = dict(getattr(checkpoint.get('args'), 'model_kwargs', None) or {})  # of timm's training script
+    about = of_checkpoint_of_timm(checkpoint)
     if isinstance(meta.get('cfg'), str):
-        architecture, model_args, pretrained_cfg = of_settings(plain_settings(meta['cfg'])).values()
+        about = of_settings(plain_settings(meta['cfg']))
+    state = keys.plain(state)
     labels = (meta.get('dataset_meta') or {}).get('classes')
     if labels:
-        pretrained_cfg['label_names'] = list(labels)
+        about['pretrained_cfg']['label_names'] = list(labels)
     if f'{keys.CLASSIFIER}.bias' in state:
-        pretrained_cfg['num_classes'] = len(state[f'{keys.CLASSIFIER}.bias'])
+        about['pretrained_cfg']['num_classes'] = len(state[f'{keys.CLASSIFIER}.bias'])
     if keys.FIRST_CONV in state and state[keys.FIRST_CONV].shape[1] != 3:
-        model_args['in_chans'] = state[keys.FIRST_CONV].shape[1]
-    return dict(architecture=architecture, model_args=model_args, pretrained_cfg=pretrained_cfg)
+        _set_channels(about, state[keys.FIRST_CONV].shape[1])
+    return about
+
+
+def _set_channels(about: dict[str, Any], channels: int) -> None:
+    """Say the number of channels, to timm in the size of images too, by which it knows what weights it adapts."""
+    about['model_args']['in_chans'] = channels
+    side = ARCHS[about['architecture']].img_size if about['architecture'] in ARCHS else None
+    size = about['pretrained_cfg'].get('input_size', [channels, side, side])
+    if size[1]:
+        about['pretrained_cfg']['input_size'] = [channels, *size[1:]]
+
+
+def of_checkpoint_of_timm(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What timm's training script writes: the name of the model, and the options of the command line."""
+    args = getattr(checkpoint.get('args'), '__dict__', {})
+    cfg = {k: showing.listed(args[k]) for k in OF_TIMM if args.get(k)}
+    if args.get('img_size') and 'input_size' not in cfg:
+        cfg['input_size'] = [args.get('in_chans') or 3, args['img_size'], args['img_size']]
+    return dict(
+        architecture=checkpoint.get('arch'), model_args=dict(args.get('model_kwargs') or {}), pretrained_cfg=cfg
+    )
 
 
 def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a config says of its model, in the layout of `of_checkpoint`."""
+    """The description of what a config trains."""
     architecture, model_args = _variant(settings)
-    return dict(architecture=architecture, model_args=model_args, pretrained_cfg=_normalization(settings))
+    channels = backbone_of(settings).get('in_channels', 3)
+    if channels != 3:
+        model_args = model_args | dict(in_chans=channels)
+    cfg = showing.pretrained_cfg(settings, channels)
+    return dict(architecture=architecture, model_args=model_args, pretrained_cfg=cfg, **showing.of_settings(settings))
+
+
+def of_shipped(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The description of weights that ship, by their name and their row of the index: RGB, as timm shows images."""
+    cfg = {k: showing.listed(v) for k, v in row.items() if k not in ('file', 'sha256', 'model_args')}
+    model_args = dict(row.get('model_args', {}))
+    return dict(
+        architecture=name.partition('.')[0], model_args=model_args, pretrained_cfg=cfg, order=showing.RGB,
+        exclusive=True,
+    )  # fmt: skip
 
 
 def plain_settings(text: str) -> dict[str, Any]:
-    """Model and preprocessing in the text of a config, where they are plain data; nothing of it is run."""
+    """Model, preprocessing and data in the text of a config, where they are plain data; nothing of it is run."""
     try:
         lines = ast.parse(text).body
     except SyntaxError:
         return {}
     values = {ast.unparse(line.targets[0]): line.value for line in lines if isinstance(line, ast.Assign)}
-    return {name: _plain(values[name]) for name in ('model', 'data_preprocessor') if name in values}
+    return {name: _plain(values[name]) for name in SETTINGS if name in values}
 
 
 def _plain(node: ast.expr) -> Any:
@@ -72,6 +111,8 @@ def _plain(node: ast.expr) -> Any:
         return {k.arg: _plain(k.value) for k in node.keywords}
     if isinstance(node, ast.List | ast.Tuple):
         return [_plain(entry) for entry in node.elts]
+    if isinstance(node, ast.Dict) and all(isinstance(key, ast.Constant) for key in node.keys):
+        return {key.value: _plain(value) for key, value in zip(node.keys, node.values, strict=True)}
     try:
         return ast.literal_eval(node)
     except ValueError:  # a call, of which no more than its text is kept
@@ -86,10 +127,7 @@ class _Text(str):
 
 def backbone_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The backbone's part of a config, inside whatever wraps the model."""
-    model = settings.get('model') or {}
-    while 'module' in model:
-        model = model['module']
-    return model.get('backbone') or {}
+    return showing.part(showing.inner(settings), 'backbone')
 
 
 def _variant(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -100,7 +138,7 @@ def _variant(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     named, arch = _arch(backbone_of(settings))
     name, changes = nearest(arch, [named] if named in tuple(ARCHS) else ARCHS)
     others = {k: found[k] for k, plain in PLAIN.items() if found[k] != plain}
-    neck = (settings.get('model') or {}).get('neck') or {}
+    neck = showing.part(showing.inner(settings), 'neck')
     if neck.get('mode') == 'flatten' and not arch.flatten:
         others['global_pool'] = 'flatten'
     return name, changes | others
@@ -130,6 +168,19 @@ def network_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
             return network_of_timm(said['architecture'], said['model_args'])
         return network(plain_settings(meta['cfg'])) if isinstance(meta.get('cfg'), str) else {}
     except (TypeError, ValueError):
+        return {}
+
+
+def images_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of its images and labels, whatever its network is; see `showing.contradictions`."""
+    meta = checkpoint.get('meta') or {}
+    if meta.get(ABOUT):
+        return meta[ABOUT]
+    if not isinstance(meta.get('cfg'), str):
+        return of_checkpoint_of_timm(checkpoint)
+    try:
+        return showing.of_settings(plain_settings(meta['cfg']))
+    except (AttributeError, TypeError, ValueError):  # calls where plain data are expected
         return {}
 
 
@@ -182,7 +233,7 @@ def agreed(variant: str, asked: Mapping[str, Any], said: Mapping[str, Any] | Non
     """
     if not said or said['architecture'] not in ARCHS:
         return dict(asked)
-    theirs = {k: v for k, v in tuples(said['model_args']).items() if k in (*FIELDS, *PLAIN)}
+    theirs = {k: v for k, v in tuples(said['model_args']).items() if k in (*FIELDS, *PLAIN, *OWN)}
     args = (theirs if said['architecture'] == variant else {}) | dict(asked)
     differences = contradictions(
         network_of_timm(variant, args), network_of_timm(said['architecture'], theirs), GEOMETRY
@@ -191,11 +242,31 @@ def agreed(variant: str, asked: Mapping[str, Any], said: Mapping[str, Any] | Non
     return args
 
 
-def _normalization(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Mean and standard deviation on timm's scale, where 1 is white."""
-    model = settings.get('model') or {}
-    preprocessor = model.get('data_preprocessor') or settings.get('data_preprocessor') or {}
-    return {k: [v / BYTE for v in preprocessor[k]] for k in ('mean', 'std') if preprocessor.get(k)}
+def overlaid(fields: Mapping[str, Any], said: Mapping[str, Any] | None, file: str | Path) -> dict[str, Any]:
+    """Fields of timm's pretrained configuration, with those that a file says where nothing else is asked for.
+
+    Args:
+        fields: What is asked for. Another size, crop or interpolation is allowed.
+        said: What `of_checkpoint` gives of the file; None says nothing.
+        file: Its name, for the error.
+
+    Raises:
+        ValueError: The file's images or classes are others.
+    """
+    theirs = own_cfg(said or {})
+    both = [name for name in MEANING if fields.get(name) is not None and name in theirs]
+    differences = [
+        f'{name}={fields[name]!r} in place of {theirs[name]!r}'
+        for name in both
+        if not showing.same(fields[name], theirs[name], showing.CLOSE / showing.BYTE)
+    ]
+    fit.check(f'weights {str(file)!r} are of other images or classes', ', '.join(differences))
+    return dict(label_names=None) | theirs | dict(fields)  # not those of the weights that ship
+
+
+def own_cfg(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a description says in fields of timm's pretrained configuration; where weights are is not for it to say."""
+    return {k: v for k, v in tuples(said.get('pretrained_cfg') or {}).items() if k in (*OF_TIMM, *MEANING)}
 
 
 def tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,7 +310,7 @@ def unknown_to_timm(description: Mapping[str, Any]) -> str:
 
 
 def build(description: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Module:
-    """The timm model with its weights, in evaluation mode.
+    """The timm model with its weights, in evaluation mode, and with the description as its `description`.
 
     Raises:
         ValueError: The model is unknown, or the weights are another's.
@@ -250,12 +321,13 @@ def build(description: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Mod
         raise ValueError(
             f'model {description["architecture"]!r} of the checkpoint is not known: name one of {", ".join(ARCHS)}'
         )
-    cfg = description['pretrained_cfg']
+    cfg = own_cfg(description)
     model = timm.create_model(
         description['architecture'],
         num_classes=cfg.get('num_classes', 0),
-        pretrained_cfg_overlay=tuples(cfg),
+        pretrained_cfg_overlay=dict(label_names=None) | cfg,  # not those of the weights that ship
         **description['model_args'],
     )
     model.load_state_dict(fit.fitting(state, model))
+    model.description = description
     return model.eval()

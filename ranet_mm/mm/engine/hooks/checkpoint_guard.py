@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ....hub import with_network
 from ....registry import HOOKS
-from ....weights import keys
-from ....weights.description import architecture, contradictions, describe, network, network_of
+from ....weights import keys, showing
+from ....weights.description import architecture, contradictions, describe, images_of, network, network_of
 from ....weights.fit import misfits
 from ....weights.keys import BACKBONE, CLASSIFIER, FIRST_CONV
 from ...data import by_name
@@ -23,10 +23,11 @@ from .data_guard import check_classes, heads
 
 @HOOKS.register_module()
 class CheckpointGuardHook(Hook):
-    """Refuse a checkpoint of another network; MMEngine only logs it and leaves weights random.
+    """Refuse a checkpoint of another network, images or labels; MMEngine only logs the first and leaves weights random.
 
     When training starts from a checkpoint (`load_from`), only the backbone must fit, which adapts its first convolution
-    to other channels by itself: the rest is trained anew where it differs, a classifier of other classes too.
+    to other channels by itself: the rest is trained anew where it differs, a classifier of other classes too. Another
+    normalization is a warning then, as is another test pipeline in testing.
 
     Data that a checkpoint is tested or resumed on must have its classes in its order, which `Runner` sees to in a test
     and MMEngine's own does not, and so must those that a run is validated and tested on have the classes of training.
@@ -64,13 +65,12 @@ class CheckpointGuardHook(Hook):
         for loop in built(runner._train_loop) or built(runner._val_loop, runner._test_loop):
             check_names(classes, loop, 'the checkpoint')
 
-    @staticmethod
-    def _check_network(runner: Runner, checkpoint: dict) -> None:
+    def _check_network(self, runner: Runner, checkpoint: dict) -> None:
         ours = own_weights(runner.model)
         if not ours:
             return
         checkpoint['state_dict'] = keys.like(ours, checkpoint.get('state_dict', checkpoint))
-        theirs = with_network(checkpoint)['state_dict']
+        theirs = with_network(checkpoint, images=False)['state_dict']  # which are compared here
         training = isinstance(runner._train_loop, BaseLoop)  # built by then; a test leaves the config's as it is
         if training and not runner._resume:
             others = [k for k in theirs if not k.startswith(BACKBONE) and k in ours]
@@ -84,11 +84,25 @@ class CheckpointGuardHook(Hook):
             found = misfits(of_backbone(ours), of_backbone(theirs), adapted=[BACKBONE + FIRST_CONV])
         else:
             found = misfits(ours, theirs) or contradictions(network(runner.cfg), network_of(checkpoint))
+        found = found or self._images(runner, checkpoint, training)
         if found:
             raise ValueError(
                 f'checkpoint does not fit the model: {found}. '
                 f'The model is {describe(runner.cfg)}, the checkpoint is {architecture(checkpoint)}'
             )
+
+    @staticmethod
+    def _images(runner: Runner, checkpoint: dict, training: bool) -> str:
+        """In what the images and labels differ that the two networks are made for, or nothing where that may be."""
+        asked, said = showing.of_settings(runner.cfg), images_of(checkpoint)
+        if training and not runner._resume:
+            if found := showing.contradictions(asked, said, left_out=['exclusive']):
+                runner.logger.warning(f'images are not as the checkpoint knows them: {found}')
+        elif found := showing.contradictions(asked, said):
+            return found
+        elif not training and (found := showing.shown_otherwise(asked, said)):
+            runner.logger.warning(f'images are not shown as the checkpoint says: {found}')
+        return ''
 
 
 def built(*loops: Any) -> list[BaseLoop]:
