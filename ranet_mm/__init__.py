@@ -6,10 +6,11 @@ from typing import Any
 
 from . import hub
 from .arch import ARCHS, ArchCfg, resolve_arch
+from .deployment import deploy
 from .network import RANetFeatures
 
 __version__ = '0.1.0'
-__all__ = ['ARCHS', 'ArchCfg', 'RANetFeatures', 'resolve_arch']
+__all__ = ['ARCHS', 'ArchCfg', 'RANetFeatures', 'deploy', 'resolve_arch']
 
 hub.list_models()
 

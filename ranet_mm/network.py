@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .arch import ArchCfg, StageCfg, resolve_arch
 from .compat import COMPAT
+from .deployment import folded
 from .layers import (
     ATTENTION,
     LEARNING,
@@ -51,6 +52,7 @@ class RANetFeatures(nn.Module):
         arch: The resolved `ArchCfg`.
         feature_info: Channels, stride and module name of the stem's and of each stage's output.
         num_features: Channels of the output.
+        deployed: Whether it is in deploy form.
         min_size: Least height and width of an input in pixels. Training that makes smaller pictures on purpose says so
             here.
 
@@ -76,7 +78,7 @@ class RANetFeatures(nn.Module):
         self.arch = cfg = resolve_arch(arch, **overrides)
         self.in_chans, self.output_stride = in_chans, output_stride
         self.min_size = MIN_SIZE
-        self.grad_checkpointing = False
+        self.grad_checkpointing = self.deployed = False
         layers = dict(norm_layer=norm_layer, act_layer=act_layer)
         self.stem, self.stages, self.feature_info = build(
             cfg, in_chans, layers, strides(cfg, output_stride, dilations), drop_path_rate
@@ -86,6 +88,35 @@ class RANetFeatures(nn.Module):
         self.norm = norm_layer(self.num_features) if preact else nn.Identity()
         self.act = act_layer() if preact else nn.Identity()
         init_weights(self, zero_init_last)
+
+    @torch.jit.ignore
+    def switch_to_deploy(self) -> None:
+        """Turn into a faster form for inference, in place: the logits stay, but for rounding.
+
+        Normalization is folded into convolutions, and their weights get the memory order N, H, W, C. Weights in this
+        form have names of their own: they are loaded into a network that has been switched too.
+        """
+        if self.deployed:
+            return
+        self.stem.conv, self.stem.norm, self.stem.act = folded(self.stem[:3]), nn.Identity(), nn.Identity()
+        for number, stage in enumerate(self.stages):
+            self.stages[number] = folded(stage)
+        self.deployed, self.grad_checkpointing = True, False
+        self.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+
+    @torch.jit.ignore
+    def train(self, mode: bool = True) -> RANetFeatures:
+        """Set the mode.
+
+        Raises:
+            ValueError: Training is asked for in deploy form.
+        """
+        if mode and self.deployed:
+            raise ValueError(
+                'mode=True is not allowed in deploy form: normalization has been folded into the convolutions, so '
+                'train the network as it was before `switch_to_deploy`'
+            )
+        return super().train(mode)
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """(N, in_chans, H, W) -> the raw output of each stage."""
@@ -108,6 +139,8 @@ class RANetFeatures(nn.Module):
             The raw output of the last stage that ran, and the maps that are wanted, in the network's order.
         """
         x, maps = self._checked(x), []
+        if self.deployed:
+            x = x.contiguous(memory_format=torch.channels_last)
         for layer, module in enumerate(self.stem):
             x = module(x)
             if layer == 2 and 0 in wanted:

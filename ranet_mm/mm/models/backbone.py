@@ -119,9 +119,24 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
         if stage == self.last_stage:
             return self.act(self.norm(x))
         if self.out_norm == 'own':
-            return getattr(self, f'act{stage}')(getattr(self, f'norm{stage}')(x)) if self._preact(stage) else x
+            own = hasattr(self, f'norm{stage}')
+            return getattr(self, f'act{stage}')(getattr(self, f'norm{stage}')(x)) if own else x
         reader = self.stages[stage + 1][0]
         return reader.act1(reader.norm1(x)) if self._preact(stage + 1) else x
+
+    def switch_to_deploy(self) -> None:
+        """As `RANetFeatures.switch_to_deploy`; no stage is kept behind the last map, and no norm is shared."""
+        if self.deployed:
+            return
+        last = max(self.out_indices)
+        for stage in {*self.out_indices} - {self.last_stage} if self.out_norm == 'shared' else ():
+            if self._preact(stage + 1):
+                reader = self.stages[stage + 1][0]
+                self.add_module(f'norm{stage}', reader.norm1)
+                self.add_module(f'act{stage}', reader.act1)
+        self.out_norm = 'own' if self.out_norm == 'shared' else self.out_norm
+        self.stages = self.stages[: last + 1]
+        super().switch_to_deploy()
 
     def init_weights(self) -> None:
         """Apply `init_cfg`; without one nothing changes."""
