@@ -43,7 +43,7 @@ from ranet_mm.cli import (
     train,
     vis_scheduler,
 )
-from ranet_mm.lab import predictions
+from ranet_mm.lab import predictions, speed
 from ranet_mm.mm import config as mm_config
 from ranet_mm.weights import description
 from ranet_mm.weights.read import read, weights_of
@@ -717,15 +717,14 @@ class TestBenchmark:
             b, c = torch.zeros(values), torch.zeros(values)
             assert len(b) == len(c)
 
-        assert benchmark.highest([3, -3, 2, 2, -1]) == 4
-        assert benchmark.peak_memory(step, torch.device('cpu'), 2**20) == pytest.approx(4, abs=0.01)
+        assert speed.highest([3, -3, 2, 2, -1]) == 4
+        assert speed.peak_memory(step, torch.device('cpu'), 2**20) == pytest.approx(4, abs=0.01)
 
     def test_models_take_turns_and_another_one_begins_each_round(self, monkeypatch):
         order = []
-        contenders = [benchmark.Contender(name, 1, lambda name=name: order.append(name)) for name in 'abc']
-        monkeypatch.setattr(benchmark, 'seconds', lambda step, steps, device: step() or 1.0)
-        args = benchmark.parse_args(['a', '--rounds', '3', '--seconds', '2', '--batch-size', '5'])
-        benchmark.measure(contenders, args, torch.device('cpu'))
+        contenders = [speed.Contender(name, 1, lambda name=name: order.append(name)) for name in 'abc']
+        monkeypatch.setattr(speed, 'seconds', lambda step, steps, device: step() or 1.0)
+        speed.measure(contenders, 5, 3, 2, torch.device('cpu'))
         assert ''.join(order) == 'abc' + 'abc' + 'bca' + 'cab'
         assert contenders[0].speeds == [10.0] * 3  # two steps of five images in what counts as a second
 

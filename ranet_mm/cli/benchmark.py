@@ -1,62 +1,45 @@
-"""Measure images/s and peak memory of timm models side by side, forward or in training.
-
-The models take turns, so that whatever else the machine does slows them all; ratios are of turns of one round.
-"""
+"""Measure images/s and peak memory of models side by side, in each form that they run in, forward or in training."""
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import tempfile
 from argparse import Namespace
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
-from pathlib import Path
-from statistics import median
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from ..compiling import compiled_units
+from ..lab import speed
+from ..lab.speed import Contender
+from ..machine import keep_memory
+from ..runtimes import DTYPES, WORDS, words_of
 from . import program
-from .program import COUNT, FILE, Positive, command, option, seconds, shared, table
+from .program import COUNT, FILE, Positive, command, option, shared, table
 
-DTYPES = ('float32', 'float16', 'bfloat16')
-COLUMNS = ('model', 'params', 'images/s', 'lowest', 'highest', 'ratio', 'lowest', 'highest', 'peak MiB')
 PIXELS = {**COUNT, 'metavar': 'PIXELS'}
-MIB = 2**20
-
-
-@dataclass
-class Contender:
-    """A model, one step of it, and what was measured.
-
-    Attributes:
-        params: Learned values.
-        step: Computes one batch.
-        peak: MiB that one step holds at most, weights, gradients and momentum included; None where not known.
-        speeds: Images/s of each turn.
-    """
-
-    name: str
-    params: int
-    step: Callable[[], None]
-    peak: float | None = None
-    speeds: list[float] = field(default_factory=list)
+COLUMNS = ('model', 'params', 'images/s', 'lowest', 'highest', 'ratio', 'lowest', 'highest')
 
 
 @command(
-    option('models', nargs='+', metavar='MODEL', help='names in timm; ratios are to the first'),
+    option(
+        'models',
+        nargs='+',
+        metavar='MODEL',
+        help='names in timm, or module:callable (file.py:callable) that gives a model; ratios are to the first',
+    ),
+    option(
+        '--forms',
+        nargs='+',
+        metavar='FORM',
+        help=f'forms of each model, words joined by +: {", ".join(WORDS)} (eager by default)',
+    ),
     option('--train', action='store_true', help='whole training steps instead of forward passes'),
+    option('--bound', action='store_true', help='the same convolutions alone take turns too'),
     '--device',
     '--batch-size',
-    shared('--options', help='arguments of every model'),
-    option('--dtype', choices=DTYPES, default='float32', help='other than float32 by autocast'),
+    shared('--options', help='arguments of every model of timm'),
+    option('--dtype', choices=('float32', *DTYPES), default='float32', help='other than float32 by autocast'),
     option('--channels-last', action='store_true', help='memory order N, H, W, C'),
     option('--compile', action='store_true', help='compiled: residual units where there are some, else the whole'),
     option('--size', **PIXELS, help="side of the images (each model's own by default)"),
@@ -67,13 +50,18 @@ class Contender:
 def main(args: Namespace) -> None:
     """Measure, print a table, and write JSON where it is asked for."""
     device = checked_device(args.device)
-    contenders = [prepare(name, args, device) for name in args.models]
-    measure(contenders, args, device)
-    found = report(contenders, args, device)
+    forms = [*dict.fromkeys('+'.join(form_of(form, args)) for form in args.forms or ['eager'])]
+    for form in forms:
+        words_of(form, args.train)
+    kept = keep_memory()
+    contenders = [*prepared(args, forms, device)]
+    speed.measure(contenders, args.batch_size, args.rounds, args.seconds, device)
+    found = report(contenders, args, device, kept)
     if args.json:
         program.write_json(args.json, found)
-    print(f'{"training" if args.train else "forward"}, {found["settings"]}, {found["hardware"]}')
-    print(table([COLUMNS, *map(cells, found['models'])]))
+    print(f'{found["mode"]}, {found["settings"]}, {found["hardware"]}')
+    columns = (*COLUMNS, *['over bound'] * args.bound, 'peak MiB')
+    print(table([columns, *(cells(row, args.bound) for row in found['models'])]))
 
 
 def checked_device(name: str) -> torch.device:
@@ -85,102 +73,53 @@ def checked_device(name: str) -> torch.device:
     return device
 
 
-def prepare(name: str, args: Namespace, device: torch.device) -> Contender:
-    """Build a model and its step, warm up, and see what one step needs."""
+def form_of(form: str, args: Namespace) -> list[str]:
+    """The words of a form, with those that stand for all forms on the command line."""
+    common = [word for word in ('channels_last', 'compile') if getattr(args, word)]
+    common += [args.dtype] * (args.dtype != 'float32')
+    words = [word for word in form.split('+') if word != 'eager' or not common]
+    return [*words, *(word for word in common if word not in words)]
+
+
+def prepared(args: Namespace, forms: list[str], device: torch.device) -> Iterator[Contender]:
+    """Each model in each form, and its convolutions where they are asked for."""
+    bounds: dict[tuple, Contender] = {}
+    for name, form in product(args.models, forms):
+        images = torch.randn(args.batch_size, *shape_of(built(name, args), name, args), device=device)
+        title = name if len(forms) == 1 else f'{name} {form}'
+        yield (runner := speed.contender(title, built(name, args).to(device), form, images, args.train))
+        if args.bound:
+            kind = name, form == 'eager', next((word for word in form.split('+') if word in DTYPES), None)
+            if kind not in bounds:
+                layers = speed.convolutions(title, built(name, args).to(device), form, images, args.train)
+                yield bounds.setdefault(kind, layers)
+            runner.bound = bounds[kind]
+
+
+def built(name: str, args: Namespace) -> nn.Module:
+    torch.manual_seed(0)
+    if ':' in name:
+        return speed.called(name).train(args.train)
     import timm
 
     program.check_timm_model(name)
-    torch.manual_seed(0)
-    model = timm.create_model(name, **program.parse_options(args.options)).to(device).train(args.train)
-    if args.channels_last:
-        model.to(memory_format=torch.channels_last)
-    params = sum(p.numel() for p in model.parameters())
-    size = args.size or model.pretrained_cfg['input_size'][-1]
-    chans = getattr(model, 'in_chans', model.pretrained_cfg['input_size'][0])
-    images = torch.randn(args.batch_size, chans, size, size, device=device)
-    if args.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
-    run = torch.compile(model) if args.compile and not compiled_units(model, {}) else model
-    step = (training if args.train else forward)(run, model, images, args.dtype)
-    step()  # compiles, chooses algorithms, and makes gradients and momentum
-    return Contender(name, params, step, peak_memory(step, device, resident(model, args.train) + images.nbytes))
+    return timm.create_model(name, **program.parse_options(args.options)).train(args.train)
 
 
-def forward(run: Callable, model: nn.Module, images: torch.Tensor, dtype: str) -> Callable[[], None]:
-    def step() -> None:
-        with torch.inference_mode(), precision(images.device, dtype):
-            run(images)
+def shape_of(model: nn.Module, name: str, args: Namespace) -> tuple[int, int, int]:
+    """Channels, height and width of the images.
 
-    return step
-
-
-def training(run: Callable, model: nn.Module, images: torch.Tensor, dtype: str) -> Callable[[], None]:
-    """SGD with momentum on random labels; without loss scaling, which costs nothing to speak of."""
-    optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9)
-    labels = torch.randint(model.num_classes, (len(images),), device=images.device)
-
-    def step() -> None:
-        with precision(images.device, dtype):
-            loss = F.cross_entropy(run(images), labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+    Raises:
+        ValueError: Neither the model nor an option says the size.
+    """
+    chans, *sides = getattr(model, 'pretrained_cfg', {}).get('input_size', (3, None))
+    size = args.size or sides[-1]
+    if size is None:
+        raise ValueError(f'--size is missing: model {name!r} does not say the size of its images')
+    return getattr(model, 'in_chans', chans), size, size
 
 
-def precision(device: torch.device, dtype: str) -> torch.autocast:
-    return torch.autocast(device.type, getattr(torch, dtype), enabled=dtype != 'float32')
-
-
-def resident(model: nn.Module, train: bool) -> int:
-    """Bytes that stay between steps: weights and statistics, and in training one momentum for each weight."""
-    weights = sum(p.nbytes for p in model.parameters())
-    return weights * (1 + train) + sum(b.nbytes for b in model.buffers())
-
-
-def peak_memory(step: Callable[[], None], device: torch.device, kept: int) -> float | None:
-    """MiB of `kept` bytes and of what one step allocates on top at most; None where that cannot be seen."""
-    if device.type == 'cuda':
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        step()
-        return (torch.cuda.max_memory_allocated(device) - before + kept) / MIB
-    if device.type != 'cpu':
-        return None
-    os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # it would look for a GPU, and report that there is none
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
-    ) as profile:
-        step()
-    return (highest(allocations(profile)) + kept) / MIB
-
-
-def allocations(profile: torch.profiler.profile) -> list[int]:
-    """Bytes allocated (positive) and freed (negative), in order."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, 'trace.json')
-        profile.export_chrome_trace(str(path))
-        events = json.loads(path.read_text())['traceEvents']
-    found = [e for e in events if e.get('name') == '[memory]']
-    return [e['args']['Bytes'] for e in sorted(found, key=lambda e: e['ts'])]
-
-
-def highest(changes: Sequence[int]) -> int:
-    """The highest sum on the way."""
-    return max(accumulate(changes, initial=0))
-
-
-def measure(contenders: Sequence[Contender], args: Namespace, device: torch.device) -> None:
-    """Let each take its turn in every round, another one first each time."""
-    turns = deque((c, math.ceil(args.seconds / seconds(c.step, 1, device))) for c in contenders)
-    for _ in range(args.rounds):
-        for contender, steps in turns:
-            contender.speeds.append(steps * args.batch_size / seconds(contender.step, steps, device))
-        turns.rotate(-1)
-
-
-def report(contenders: Sequence[Contender], args: Namespace, device: torch.device) -> dict[str, Any]:
+def report(contenders: list[Contender], args: Namespace, device: torch.device, kept: bool) -> dict[str, Any]:
     """Everything measured, and on what."""
     threads = f' with {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}'
     hardware = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type + threads
@@ -188,29 +127,17 @@ def report(contenders: Sequence[Contender], args: Namespace, device: torch.devic
     asked += [*(word for word in ('channels_last', 'compile') if getattr(args, word)), *args.options]
     return dict(
         mode='train' if args.train else 'forward', settings=', '.join(asked), options=args.options, hardware=hardware,
-        torch=torch.__version__, models=[summary(c, contenders[0]) for c in contenders],
+        torch=torch.__version__, memory_kept=kept, models=[speed.summary(c, contenders[0]) for c in contenders],
     )  # fmt: skip
 
 
-def summary(contender: Contender, first: Contender) -> dict[str, Any]:
-    """Median, lowest and highest of speed and of its ratio to the first model's, and every turn."""
-    ratios = [a / b for a, b in zip(contender.speeds, first.speeds, strict=True)]
-    return dict(
-        name=contender.name, params=contender.params, images_per_second=spread(contender.speeds),
-        ratio=spread(ratios), peak_mib=contender.peak, turns=contender.speeds,
-    )  # fmt: skip
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    return dict(median=median(values), lowest=min(values), highest=max(values))
-
-
-def cells(found: dict[str, Any]) -> list[str]:
+def cells(found: dict[str, Any], bound: bool) -> list[str]:
     """A row of the table."""
     speeds = [f'{value:.1f}' for value in found['images_per_second'].values()]
     ratios = [f'{value:.2f}' for value in found['ratio'].values()]
+    over = [f'{found["over_bound"]["median"]:.2f}' if found['over_bound'] else '-'] * bound
     peak = '-' if found['peak_mib'] is None else f'{found["peak_mib"]:,.0f}'
-    return [found['name'], f'{found["params"]:,}', *speeds, *ratios, peak]
+    return [found['name'], f'{found["params"]:,}', *speeds, *ratios, *over, peak]
 
 
 parse_args = main.parse_args

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from copy import deepcopy
 from statistics import median
 
+from ..lab.speed import seconds
 from ..mm import config
 from .browse_dataset import build
-from .program import COUNT, FILE, command, config_options, option, seconds, write_json
+from .program import COUNT, FILE, command, config_options, option, write_json
 
 
 @command(

@@ -16,8 +16,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ..lab.speed import seconds, synchronize
 from ..mm import config
-from .program import COUNT, FILE, command, config_options, option, seconds, synchronize, table, write_json
+from .program import COUNT, FILE, command, config_options, option, table, write_json
 
 SKIPPED = 5  # steps that compile, choose algorithms and make gradients
 

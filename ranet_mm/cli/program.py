@@ -9,7 +9,6 @@ import json
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +85,7 @@ class Program(argparse.ArgumentParser):
         self.exit(2, f'error: {message} (--help lists the options)\n')
 
     def _run(self, args: argparse.Namespace) -> int:
+        keep_memory()
         try:
             code = self.work(args) or 0
             sys.stdout.flush()
@@ -229,21 +229,3 @@ def table(rows: Iterable[Iterable[Any]], left: int = 1) -> str:
 
 def write_json(path: Path, found: Any) -> None:
     path.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
-
-
-def seconds(step: Callable[[], Any], steps: int = 1, device: Any = None) -> float:
-    """What some steps take, with all that they leave a GPU to do."""
-    synchronize(device)
-    started = time.perf_counter()
-    for _ in range(steps):
-        step()
-    synchronize(device)
-    return time.perf_counter() - started
-
-
-def synchronize(device: Any = None) -> None:
-    """Wait for a GPU, where this process uses one."""
-    import torch
-
-    if torch.cuda.is_initialized() and str(device) != 'cpu':
-        torch.cuda.synchronize(device)
