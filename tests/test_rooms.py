@@ -9,7 +9,10 @@ from conftest import ROOT
 PACKAGE = ROOT / 'ranet_mm'
 # From the bottom to the top; a room's modules may import from it and from those before it.
 ROOMS = [
-    ['arch', 'compat', 'compiling', 'complexity', 'image_files', 'images', 'layers', 'machine', 'network'],
+    [
+        'arch', 'compat', 'compiling', 'complexity', 'deployment', 'image_files', 'images', 'layers', 'machine', 'network',
+        'runtimes',
+    ],  # fmt: skip
     ['weights'],
     ['hub'],
     ['registry'],

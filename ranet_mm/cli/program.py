@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..machine import keep_memory
+
 COMMAND = 'ranet'
 FILE = dict(metavar='FILE', type=Path)
 

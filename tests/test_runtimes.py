@@ -1,0 +1,72 @@
+"""Forms that a model runs in give its logits, and benchmarks measure what they say."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from ranet_mm import machine
+from ranet_mm.lab import speed
+from ranet_mm.runtimes import PACKAGES, TRAINABLE, in_form, words_of
+
+TOLERANCE = dict(bfloat16=0.1, float16=0.02)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model('attention56_cifar', width=0.25, modules=(1, 1, 1)).eval()
+
+
+@pytest.mark.parametrize(
+    'form', ['eager', 'channels_last', 'channels_last+bfloat16', 'deploy', *PACKAGES, 'deploy+onnxruntime']
+)
+def test_logits(form: str) -> None:
+    try:
+        words_of(form)
+    except ModuleNotFoundError as error:
+        pytest.skip(str(error))
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted = network()(images)
+        found = in_form(network(), form, images)(images)
+    atol = TOLERANCE.get(form.rpartition('+')[2], 1e-4) * wanted.abs().max().item()
+    torch.testing.assert_close(found.float(), wanted, rtol=0, atol=atol)
+
+
+def test_forms_that_are_not_allowed() -> None:
+    with pytest.raises(ValueError, match=r"form 'fast' is not allowed: its words must be of eager"):
+        words_of('fast')
+    with pytest.raises(ValueError, match=r"form 'deploy' is not allowed: .* " + TRAINABLE[-1]):
+        words_of('deploy', train=True)
+
+
+@pytest.mark.parametrize('train', [False, True])
+def test_the_bound_has_every_convolution_and_nothing_else(train: bool) -> None:
+    model, images = network(), torch.randn(2, 3, 32, 32)
+    count = sum(isinstance(m, nn.Conv2d) for m in model.modules())
+    weights = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv2d))
+    bound = speed.convolutions('a', model, 'channels_last', images, train)
+    assert bound.params == weights
+    with torch.profiler.profile() as profile:
+        bound.step()
+    calls = {event.key: event.count for event in profile.key_averages()}
+    assert calls['aten::conv2d'] == count
+    assert calls.get('aten::convolution_backward', 0) == count * train
+    assert not {'aten::batch_norm', 'aten::relu_', 'aten::sigmoid'} & {*calls}
+
+
+def test_a_model_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / 'port.py'
+    file.write_text('from torch import nn\ndef make():\n    return nn.Linear(2, 3)\nwrong = dict\n')
+    assert speed.called(f'{file}:make').out_features == 3
+    with pytest.raises(ValueError, match=r":none' is not known: .*none"):
+        speed.called(f'{file}:none')
+    with pytest.raises(ValueError, match='it gives dict, and a module is expected'):
+        speed.called(f'{file}:wrong')
+
+
+def test_what_the_environment_says_of_memory_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('MALLOC_ARENA_MAX', '2')
+    assert not machine.keep_memory()
