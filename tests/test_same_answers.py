@@ -20,7 +20,7 @@ from conftest import ROOT, make_config
 
 from ranet_mm.cli import convert, export, predict, publish, test, train
 from ranet_mm.mm import config as mm_config
-from ranet_mm.weights import description
+from ranet_mm.weights import description, showing
 from ranet_mm.weights.read import read, weights_of
 
 PACK = dict(type='PackInputs')
@@ -194,6 +194,12 @@ def test_timm_shows_them_as_the_runner_does(case, made, published):
         logits = model(torch.stack([transform(Image.open(path)) for path in images]))
     found = logits.sigmoid() if case == 'multi_label' else logits.softmax(1)
     assert found.numpy() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_what_timm_does_otherwise_is_named(case):
+    by_cv2 = dict(resize_cv2='Resize by cv2', raw='Resize by cv2', floating='Resize by cv2', pad='Resize, Pad')
+    assert showing.unsaid(dict(pipeline=CASES[case][0])) == by_cv2.get(case, '')
 
 
 class TestTimm:

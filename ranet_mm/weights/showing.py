@@ -21,6 +21,7 @@ SIZED = dict(  # the option of a transform that tells the size it leaves
     RandomCrop='crop_size', RandomResizedCrop='scale', EfficientNetRandomCrop='scale', Resize='scale',
     CenterCrop='crop_size', EfficientNetCenterCrop='crop_size', MAERandomResizedCrop='size',
 )  # fmt: skip
+RESIZES = 'Resize', 'ResizeEdge', 'EfficientNetCenterCrop'
 CLOSE = 0.05  # of 255: by so much a mean may differ that is written with fewer digits
 
 Pipeline = Sequence[Mapping[str, Any]]
@@ -275,18 +276,14 @@ def train_size(settings: Mapping[str, Any]) -> list[int] | None:
 
 def unsaid(said: Mapping[str, Any]) -> str:
     """What of a test pipeline timm's transform does not do, or does otherwise, as `Pad, Resize by cv2`; or nothing."""
-    pipeline = said.get('pipeline') or ()
-    last = [str(t['type']) for t in steps(pipeline)]
-    found = []
-    for transform in steps(pipeline):
+    found, resized = [], False
+    for transform in steps(said.get('pipeline')):
         name = short(str(transform['type']).removeprefix('torchvision/'))
-        resizes = name in ('Resize', 'ResizeEdge') or (name == 'EfficientNetCenterCrop')
-        if resizes and transform.get('edge', 'short') == 'short' and not transform.get('keep_ratio'):
-            if not str(transform['type']).startswith('torchvision/') and transform.get('backend', 'cv2') == 'cv2':
-                found.append(f'{name} by cv2')
-        elif name not in ('NumpyToPIL', 'ToPIL', 'PILToNumpy', 'ToNumpy', 'Normalize') and not (
-            name == 'CenterCrop' and len(last) > 1
-        ):
+        by_pillow = str(transform['type']).startswith('torchvision/') or transform.get('backend', 'cv2') == 'pillow'
+        if name in RESIZES and transform.get('edge', 'short') == 'short' and not transform.get('keep_ratio'):
+            resized = True
+            found += [] if by_pillow else [f'{name} by cv2']
+        elif name not in FLIPS and not (name == 'CenterCrop' and resized):
             found.append(name)
     return ', '.join(found)
 
