@@ -59,49 +59,58 @@ class FoldedConv(nn.Conv2d):
         self._packed: tuple | None = None
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        weight = self.weight
         if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript reads the rest otherwise
-            if self._fusible(x):
-                return self._fused(x, other)
-        y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+            if self._called_at_once(x):
+                if x.device.type == 'cpu':
+                    return self._fused(x, other)
+                weight = self._ordered(x)
+        y = F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
         if other is not None:
             return other + y
         return F.relu(y) if self.relu else y
 
     @torch.jit.unused
-    def _fusible(self, x: Tensor) -> bool:
-        """Whether oneDNN's fused operators can be called on a map: they know neither gradients nor graphs."""
+    def _called_at_once(self, x: Tensor) -> bool:
+        """Whether what a library offers can be called by itself, where no gradient flows and no graph is made."""
         return (
             type(x) is Tensor  # no stand-in of an exporter
-            and x.device.type == 'cpu'
-            and x.dtype == torch.float32
             and not torch.is_grad_enabled()
             and not torch.compiler.is_compiling()
             and not torch.jit.is_tracing()
-            and not torch.is_autocast_enabled('cpu')
-            and torch.backends.mkldnn.is_available()
-            and torch.backends.mkldnn.enabled
+            and not torch.is_autocast_enabled(x.device.type)
+            and (x.device.type == 'cuda' or (x.device.type == 'cpu' and x.dtype == torch.float32 and onednn()))
         )
 
     @torch.jit.unused
     def _fused(self, x: Tensor, other: Tensor | None) -> Tensor:
-        args = x, self._weight_for(x), self.bias, self.padding, self.stride, self.dilation, self.groups
+        args = x, self._ordered(x), self.bias, self.padding, self.stride, self.dilation, self.groups
         if other is None:
             return torch.ops.mkldnn._convolution_pointwise(*args, 'relu' if self.relu else 'none', [], '')
         other = other if self.owned else other.clone()
         return torch.ops.mkldnn._convolution_pointwise_.binary(other, *args, 'add', None, None, [], None)
 
-    def _weight_for(self, x: Tensor) -> Tensor:
-        """The weights as oneDNN orders them, which it would otherwise do anew in each call."""
-        version = 0 if self.weight.is_inference() else self.weight._version
-        now = self.weight.data_ptr(), version
+    @torch.jit.unused
+    def _ordered(self, x: Tensor) -> Tensor:
+        """The weights as the device's library orders them, which it would otherwise do anew in each call."""
+        weight = self.weight.detach()
+        now = weight.data_ptr(), 0 if weight.is_inference() else self.weight._version
         if self._packed is None or self._packed[0] != now:
-            plain = self.weight.detach().contiguous().to_mkldnn()
-            order = torch._C._nn.mkldnn_reorder_conv2d_weight
-            self._packed = now, order(plain, self.padding, self.stride, self.dilation, self.groups, x.shape)
+            if x.device.type == 'cpu':
+                order = torch._C._nn.mkldnn_reorder_conv2d_weight
+                plain = weight.contiguous().to_mkldnn()
+                packed = order(plain, self.padding, self.stride, self.dilation, self.groups, x.shape)
+            else:
+                packed = weight.contiguous(memory_format=torch.channels_last)
+            self._packed = now, packed
         return self._packed[1]
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_packed': None}
+
+
+def onednn() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
 
 
 # The transformation -------------------------------------------------------------------------------------

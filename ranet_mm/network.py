@@ -93,8 +93,9 @@ class RANetFeatures(nn.Module):
     def switch_to_deploy(self) -> None:
         """Turn into a faster form for inference, in place: the logits stay, but for rounding.
 
-        Normalization is folded into convolutions, and their weights get the memory order N, H, W, C. Weights in this
-        form have names of their own: they are loaded into a network that has been switched too.
+        Normalization is folded into convolutions, and maps have the memory order N, H, W, C. Weights in this form have
+        names of their own: they are loaded into a network that has been switched too. Each layer keeps them a second
+        time, in the order in which the library of the device reads them.
         """
         if self.deployed:
             return
@@ -102,7 +103,7 @@ class RANetFeatures(nn.Module):
         for number, stage in enumerate(self.stages):
             self.stages[number] = folded(stage)
         self.deployed, self.grad_checkpointing = True, False
-        self.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+        self.requires_grad_(False).eval()
 
     @torch.jit.ignore
     def train(self, mode: bool = True) -> RANetFeatures:
@@ -139,8 +140,6 @@ class RANetFeatures(nn.Module):
             The raw output of the last stage that ran, and the maps that are wanted, in the network's order.
         """
         x, maps = self._checked(x), []
-        if self.deployed:
-            x = x.contiguous(memory_format=torch.channels_last)
         for layer, module in enumerate(self.stem):
             x = module(x)
             if layer == 2 and 0 in wanted:
@@ -161,6 +160,8 @@ class RANetFeatures(nn.Module):
     def _checked(self, x: Tensor) -> Tensor:
         if not torch.jit.is_scripting() and not torch.jit.is_tracing():
             self._check_input(x)
+            if self.deployed and not torch.compiler.is_exporting():  # where sizes that are not known have no order
+                x = x.contiguous(memory_format=torch.channels_last)
         return x
 
     @torch.jit.unused

@@ -67,6 +67,20 @@ def in_form(model: nn.Module, form: str, images: Tensor, train: bool = False) ->
     return call
 
 
+def for_each_size(model: nn.Module, form: str) -> Run:
+    """`in_form` for images of any size: other libraries get the model anew for each, as they fix the size."""
+    words_of(form)
+    runs: dict[tuple[int, ...], Run] = {}
+
+    def call(x: Tensor) -> Tensor:
+        size = tuple(x.shape[1:]) if {*form.split('+')} & {*LIBRARIES} else ()
+        if size not in runs:
+            runs[size] = in_form(model, form, x)
+        return runs[size](x)
+
+    return call
+
+
 def by_onnxruntime(model: nn.Module, images: Tensor) -> Run:
     """ONNX Runtime on the CPU, with as many threads as PyTorch has."""
     import onnxruntime

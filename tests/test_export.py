@@ -27,9 +27,10 @@ def out(request, tmp_path):
     return tmp_path / f'model{request.param}'
 
 
-def test_logits_of_any_batch_and_size(out, capsys):
+@pytest.mark.parametrize('form', [(), ('--deploy',)], ids=str)
+def test_logits_of_any_batch_and_size(out, form, capsys):
     torch.manual_seed(0)
-    assert run(out) == 0
+    assert run(out, *form) == 0
     printed = capsys.readouterr().out
     assert [line.split(':')[0] for line in printed.splitlines()] == ['32x32', '41x41', 'written and checked']
     torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from argparse import ArgumentError, Namespace
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..deployment import deploy
 from ..weights import showing
 from ..weights.description import OF_TIMM, agreed, of_checkpoint, own_cfg
 from ..weights.fit import fitting
@@ -68,6 +70,9 @@ FORMATS: dict[str, tuple[Callable[..., None], Callable[[Path], Run]]] = {
     option('--pretrained', action='store_true', help='with the weights of that name'),
     '--checkpoint',
     '--overwrite',
+    option(
+        '--deploy', action='store_true', help='with normalization folded into the convolutions: the same logits, faster'
+    ),
     option('--num-classes', type=int, help="classes (the variant's own by default)"),
     option('--model-kwargs', nargs='*', default=[], metavar='KEY=VALUE', help='change the model'),
     option('--opset', type=int, default=18, help='version of the ONNX operators, 18 or later'),
@@ -94,7 +99,7 @@ def main(args: Namespace) -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # about the exporters' own future
-        write(model, images, args.out, axes, args.opset)
+        write(deploy(copy.deepcopy(model)) if args.deploy else model, images, args.out, axes, args.opset)
         if args.out.suffix == '.onnx':
             describe(args.out, model)
         run = load(args.out)

@@ -19,6 +19,7 @@ from .. import image_files, weights
 from ..images import read as read_image
 from ..lab import shown
 from ..machine import cores
+from ..runtimes import Run, for_each_size, words_of
 from ..weights import description, showing
 from ..weights.read import read, weights_of
 from .program import FILE, Positive, check_timm_model, command, option, table
@@ -27,6 +28,7 @@ DEFAULT = next(iter(weights.index()))  # model
 COLUMNS = ('image', 'class', 'probability')
 MANY = 100  # images, above which progress is shown
 DECODERS = 4  # threads at most
+RUNTIMES = ('deploy', 'eager', 'compile', 'onnxruntime', 'openvino', 'tensorrt')
 
 
 @command(
@@ -36,17 +38,23 @@ DECODERS = 4  # threads at most
     '--checkpoint',
     '--batch-size',
     '--device',
+    option('--runtime', choices=RUNTIMES, default=RUNTIMES[0],
+           help='what computes: PyTorch with normalization folded into convolutions (deploy, the default), or as it is '
+           '(eager), or compiled; or another library, where it is installed'),
     option('--topk', type=int, action=Positive, default=5, metavar='K', help='classes to show of each image'),
     option('--json', **FILE, help='write every probability to this file too'),
 )  # fmt: skip
 def main(args: Namespace) -> None:
     """Print a table, and write JSON where it is asked for; images that cannot be read cost no others theirs."""
+    words_of(args.runtime)
     paths = image_files.find(args.images)
     model = load(args.model, args.checkpoint).to(args.device)
     said = getattr(model, 'description', {})
     names = class_names(model)
     other_sizes: set[str] = set()
-    results = probabilities(model, paths, args.batch_size, args.device, other_sizes)
+    form = args.runtime if args.runtime != 'deploy' or hasattr(model, 'switch_to_deploy') else 'eager'
+    run = for_each_size(model, form)
+    results = probabilities(model, paths, args.batch_size, args.device, other_sizes, run)
     quiet = None if len(paths) > MANY else True  # None: where standard error is no terminal
     bar = tqdm(results, 'predicting', len(paths), leave=False, unit=' images', disable=quiet)
     results = dict(zip(paths, bar, strict=True))
@@ -92,7 +100,7 @@ def class_names(model: nn.Module) -> list[str]:
 
 @torch.inference_mode()
 def probabilities(
-    model: nn.Module, paths: Sequence[str], batch_size: int, device: str, other_sizes: set[str]
+    model: nn.Module, paths: Sequence[str], batch_size: int, device: str, other_sizes: set[str], run: Run
 ) -> Iterator[Tensor | ValueError]:
     """A vector of (classes,) for each image, shown as in testing (see `lab.shown`); an error for one unreadable.
 
@@ -102,6 +110,7 @@ def probabilities(
         batch_size: Images at a time, of each size.
         device: Where the model is.
         other_sizes: Gets the paths of images of another size than the one trained with, where nothing resizes them.
+        run: The model in the form that is to compute.
     """
     read = shown.reader(model, read_image)
     said = getattr(model, 'description', {})
@@ -121,18 +130,18 @@ def probabilities(
                 alike = [path for path, image in found.items() if getattr(image, 'shape', None) == shape]
                 if trained and tuple(shape[1:]) != tuple(trained):
                     other_sizes.update(alike)
-                found.update(zip(alike, scores(model, [found[p] for p in alike], alike, device), strict=True))
+                found.update(zip(alike, scores(model, [found[p] for p in alike], alike, device, run), strict=True))
             yield from found.values()
 
 
 def scores(
-    model: nn.Module, images: Sequence[Tensor], paths: Sequence[str], device: str
+    model: nn.Module, images: Sequence[Tensor], paths: Sequence[str], device: str, run: Run
 ) -> Sequence[Tensor] | list[ValueError]:
     """Probabilities of images of one size: of a softmax, or each by itself where labels do not exclude each other."""
     said = getattr(model, 'description', {})
     batch = shown.preprocess(torch.stack(images).to(device), said)
     try:
-        logits = model(batch).float()
+        logits = run(batch).float()
     except ValueError as error:  # an input of this size is not allowed
         return [ValueError(f'image {path!r} cannot be shown to the network: {error}') for path in paths]
     return (logits.softmax(1) if said.get('exclusive', True) else logits.sigmoid()).cpu()
