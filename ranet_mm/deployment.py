@@ -129,11 +129,15 @@ def deploy(model: nn.Module) -> nn.Module:
         ValueError: It has none.
     """
     networks = [part for part in model.modules() if hasattr(part, 'switch_to_deploy')]
-    if not networks:
+    if not has_deploy_form(model):
         raise ValueError(f'model of type {type(model).__name__} is not allowed: it has no part with a deploy form')
     for network in networks:
         network.switch_to_deploy()
     return model.eval()
+
+
+def has_deploy_form(model: nn.Module) -> bool:
+    return any(hasattr(part, 'switch_to_deploy') for part in model.modules())
 
 
 class _Tracer(fx.Tracer):

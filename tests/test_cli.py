@@ -708,6 +708,46 @@ class TestBenchmark:
         assert first['peak_mib'] * 2**20 > first['params'] * 4 * (3 if mode else 1)
         assert capsys.readouterr().out.count('\n') == 4
 
+    def test_forms_labels_baseline_and_bound(self, capsys):
+        Path('port.py').write_text(
+            'from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())\n'
+        )
+        names = [
+            'attention56_cifar',
+            'port=port.py:make',
+            '--forms',
+            'channels_last',
+            'deploy',
+            '--baseline',
+            'port channels_last',
+        ]
+        options = [
+            '--options',
+            'width=0.125',
+            '--batch-size',
+            '2',
+            '--rounds',
+            '2',
+            '--seconds',
+            '0.001',
+            '--size',
+            '32',
+        ]
+        assert benchmark.main([*names, *options, '--bound', '--json', 'found.json']) == 0
+        found = {m['name']: m for m in json.loads(Path('found.json').read_text())['models']}
+        forms = ['attention56_cifar channels_last', 'attention56_cifar deploy', 'port channels_last']
+        alone = ['convolutions of attention56_cifar channels_last', 'convolutions of port channels_last']
+        assert sorted(found) == sorted(forms + alone)
+        assert found[forms[2]]['ratio']['median'] == 1
+        turns = zip(found[alone[0]]['turns'], found[forms[1]]['turns'], strict=True)
+        assert found[forms[1]]['over_bound']['highest'] == pytest.approx(max(a / b for a, b in turns))
+        assert 'port has no deploy form: deploy is left out' in capsys.readouterr().err
+        assert "--baseline 'none' is not allowed: it must be one of" in refused(
+            capsys, benchmark, *names[:2], *options, '--baseline', 'none'
+        )
+        assert benchmark.main([names[1], *options, '--forms', 'deploy']) == 1
+        assert 'no model of these has such a form' in capsys.readouterr().err
+
     def test_peak_memory(self):
         values = 2**18  # a MiB of float32
 

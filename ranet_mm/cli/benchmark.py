@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from itertools import product
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..deployment import has_deploy_form
 from ..lab import speed
 from ..lab.speed import Contender
 from ..machine import keep_memory
@@ -34,6 +36,7 @@ COLUMNS = ('model', 'params', 'images/s', 'lowest', 'highest', 'ratio', 'lowest'
         metavar='FORM',
         help=f'forms of each model, words joined by +: {", ".join(WORDS)} (eager by default)',
     ),
+    option('--baseline', metavar='NAME', help="what ratios are to, by the table's name (the first by default)"),
     option('--train', action='store_true', help='whole training steps instead of forward passes'),
     option('--bound', action='store_true', help='the same convolutions alone take turns too'),
     '--device',
@@ -55,8 +58,11 @@ def main(args: Namespace) -> None:
         words_of(form, args.train)
     kept = keep_memory()
     contenders = [*prepared(args, forms, device)]
+    if not contenders:
+        raise ValueError(f'--forms {" ".join(forms)} is not allowed: no model of these has such a form')
+    first = baseline(contenders, args.baseline)
     speed.measure(contenders, args.batch_size, args.rounds, args.seconds, device)
-    found = report(contenders, args, device, kept)
+    found = report(contenders, first, args, device, kept)
     if args.json:
         program.write_json(args.json, found)
     print(f'{found["mode"]}, {found["settings"]}, {found["hardware"]}')
@@ -84,16 +90,33 @@ def form_of(form: str, args: Namespace) -> list[str]:
 def prepared(args: Namespace, forms: list[str], device: torch.device) -> Iterator[Contender]:
     """Each model in each form, and its convolutions where they are asked for."""
     bounds: dict[tuple, Contender] = {}
-    for name, form in product(args.models, forms):
-        images = torch.randn(args.batch_size, *shape_of(built(name, args), name, args), device=device)
-        title = name if len(forms) == 1 else f'{name} {form}'
-        yield (runner := speed.contender(title, built(name, args).to(device), form, images, args.train))
+    for given, form in product(args.models, forms):
+        label, _, name = given.rpartition('=')
+        model = built(name, args)
+        if 'deploy' in form.split('+') and not has_deploy_form(model):
+            print(f'{label or name} has no deploy form: {form} is left out', file=sys.stderr)
+            continue
+        images = torch.randn(args.batch_size, *shape_of(model, name, args), device=device)
+        title = label or name if len(forms) == 1 else f'{label or name} {form}'
+        yield (runner := speed.contender(title, model.to(device), form, images, args.train))
         if args.bound:
             kind = name, form == 'eager', next((word for word in form.split('+') if word in DTYPES), None)
             if kind not in bounds:
                 layers = speed.convolutions(title, built(name, args).to(device), form, images, args.train)
                 yield bounds.setdefault(kind, layers)
             runner.bound = bounds[kind]
+
+
+def baseline(contenders: list[Contender], name: str | None) -> Contender:
+    """The one that ratios are to.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    found = {contender.name: contender for contender in contenders}
+    if name and name not in found:
+        raise ValueError(f'--baseline {name!r} is not allowed: it must be one of {", ".join(found)}')
+    return found[name] if name else contenders[0]
 
 
 def built(name: str, args: Namespace) -> nn.Module:
@@ -119,7 +142,9 @@ def shape_of(model: nn.Module, name: str, args: Namespace) -> tuple[int, int, in
     return getattr(model, 'in_chans', chans), size, size
 
 
-def report(contenders: list[Contender], args: Namespace, device: torch.device, kept: bool) -> dict[str, Any]:
+def report(
+    contenders: list[Contender], first: Contender, args: Namespace, device: torch.device, kept: bool
+) -> dict[str, Any]:
     """Everything measured, and on what."""
     threads = f' with {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}'
     hardware = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type + threads
@@ -127,7 +152,7 @@ def report(contenders: list[Contender], args: Namespace, device: torch.device, k
     asked += [*(word for word in ('channels_last', 'compile') if getattr(args, word)), *args.options]
     return dict(
         mode='train' if args.train else 'forward', settings=', '.join(asked), options=args.options, hardware=hardware,
-        torch=torch.__version__, memory_kept=kept, models=[speed.summary(c, contenders[0]) for c in contenders],
+        torch=torch.__version__, memory_kept=kept, models=[speed.summary(c, first) for c in contenders],
     )  # fmt: skip
 
 

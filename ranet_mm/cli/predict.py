@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .. import image_files, weights
+from ..deployment import has_deploy_form
 from ..images import read as read_image
 from ..lab import shown
 from ..machine import cores
@@ -52,7 +53,7 @@ def main(args: Namespace) -> None:
     said = getattr(model, 'description', {})
     names = class_names(model)
     other_sizes: set[str] = set()
-    form = args.runtime if args.runtime != 'deploy' or hasattr(model, 'switch_to_deploy') else 'eager'
+    form = args.runtime if args.runtime != 'deploy' or has_deploy_form(model) else 'eager'
     run = for_each_size(model, form)
     results = probabilities(model, paths, args.batch_size, args.device, other_sizes, run)
     quiet = None if len(paths) > MANY else True  # None: where standard error is no terminal

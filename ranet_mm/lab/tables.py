@@ -128,6 +128,27 @@ def dense_row(run: Record, columns: Mapping[str, tuple[str, str, int]], up: str)
     }  # fmt: skip
 
 
+def speed_tables(root: Path, up: str = '') -> str:
+    """A table for each measurement of speed, headed by what was done and on what."""
+    found = records.load((root / 'results' / 'speed').glob('*.json'), root)
+    return '\n'.join(f'{speed_heading(run, up)}\n\n{markdown(map(speed_row, run["models"]))}' for run in found)
+
+
+def speed_heading(run: Record, up: str) -> str:
+    what = dict(train='Training steps', forward='Inference')[run['mode']]
+    return f'{what}, {run["settings"]}, {run["hardware"]}: [{Path(run["file"]).name}]({up}{run["file"]})'
+
+
+def speed_row(found: Mapping[str, Any]) -> Row:
+    ratio, over = found['ratio'], found['over_bound']
+    return {
+        'Model and form': found['name'], 'Images/s:': f'{found["images_per_second"]["median"]:.1f}',
+        'Ratio to the first (lowest to highest):': '{median:.2f} ({lowest:.2f} to {highest:.2f})'.format(**ratio),
+        'Time over its convolutions alone:': f'{over["median"]:.2f}' if over else '-',
+        'Peak MiB:': '-' if found['peak_mib'] is None else f'{found["peak_mib"]:,.0f}',
+    }  # fmt: skip
+
+
 def experiments_table(root: Path, up: str = '') -> str:
     """The sweep files with runs to make: the question, how many of its runs have a record, and its command."""
     rows = []
@@ -210,6 +231,6 @@ def _command(path: str, found: Iterable[Entry], labels: Mapping[str, str] | None
 
 TABLES = dict(
     results=results_table, steps=steps_table, models=models_table, configs=configs_table, experiments=experiments_table,
-    runs=runs_table, detection=partial(dense_table, task='detection', columns=DETECTION),
+    runs=runs_table, speed=speed_tables, detection=partial(dense_table, task='detection', columns=DETECTION),
     segmentation=partial(dense_table, task='segmentation', columns=SEGMENTATION),
 )  # fmt: skip
