@@ -9,7 +9,7 @@ from torch import nn
 
 from ranet_mm import machine
 from ranet_mm.lab import speed
-from ranet_mm.runtimes import PACKAGES, TRAINABLE, in_form, words_of
+from ranet_mm.runtimes import PACKAGES, TRAINABLE, for_each_size, in_form, words_of
 
 TOLERANCE = dict(bfloat16=0.1, float16=0.02)
 
@@ -33,6 +33,15 @@ def test_logits(form: str) -> None:
         found = in_form(network(), form, images)(images)
     atol = TOLERANCE.get(form.rpartition('+')[2], 1e-4) * wanted.abs().max().item()
     torch.testing.assert_close(found.float(), wanted, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize('form', ['deploy', 'onnxruntime'])
+def test_images_of_two_sizes(form: str) -> None:
+    pytest.importorskip('onnxruntime')
+    wanted, run = network(), for_each_size(network(), form)
+    with torch.inference_mode():
+        for images in (torch.randn(2, 3, 32, 32), torch.randn(1, 3, 40, 36), torch.randn(3, 3, 32, 32)):
+            torch.testing.assert_close(run(images), wanted(images), rtol=1e-4, atol=1e-4)
 
 
 def test_forms_that_are_not_allowed() -> None:
