@@ -152,6 +152,7 @@ def report(
     asked += [*(word for word in ('channels_last', 'compile') if getattr(args, word)), *args.options]
     return dict(
         mode='train' if args.train else 'forward', settings=', '.join(asked), options=args.options, hardware=hardware,
+        arguments={name: value for name, value in vars(args).items() if name not in ('json', 'debug')},
         torch=torch.__version__, memory_kept=kept, models=[speed.summary(c, first) for c in contenders],
     )  # fmt: skip
 
