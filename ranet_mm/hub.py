@@ -27,9 +27,10 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, NoReturn
 
+from .network import RANetFeatures
 from .weights import fit, index, showing, verify
-from .weights.description import images_of, network_of, of_shipped
-from .weights.keys import BACKBONE, of_classifier
+from .weights.description import images_of, network_of
+from .weights.keys import BACKBONE, like, of_classifier
 from .weights.read import ABOUT, read
 
 PACKAGE = Path(__file__).parent
@@ -168,7 +169,8 @@ def _compare_images(module: ModuleType) -> None:
     """Have mmpretrain's classifier compare its normalization and its kind of labels with those that weights tell of.
 
     So `get_model` and the inferencers refuse weights of others; a runner's `CheckpointGuardHook` compares more, and
-    allows fine-tuning.
+    allows fine-tuning. Around a backbone of ours it takes the keys of timm's model too, of which MMEngine would only
+    print that none fits.
     """
     load = module.ImageClassifier._load_from_state_dict
 
@@ -179,6 +181,10 @@ def _compare_images(module: ModuleType) -> None:
             asked = dict(data_preprocessor=means, exclusive=showing.exclusive(head))
             differences = showing.contradictions(asked, dict(said, pipeline=None))
             fit.check('weights are of other images or labels', differences)
+        if not prefix and isinstance(self.backbone, RANetFeatures):
+            named = like(self.state_dict().keys(), dict(state))
+            state.clear()
+            state.update(named)
         load(self, state, prefix, metadata, *args)
 
     module.ImageClassifier._load_from_state_dict = compare_and_load
@@ -201,7 +207,15 @@ def load_from_disk(filename: str, map_location: Any = None) -> dict[str, Any]:
     checkpoint = read(filename, map_location)
     if isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)  # MMEngine would run this text, and writes none itself
+        name_classes(checkpoint['meta'])
     return with_network(checkpoint)
+
+
+def name_classes(meta: dict[str, Any]) -> None:
+    """Say the names of classes where mmpretrain looks for them too."""
+    labels = ((meta.get(ABOUT) or {}).get('pretrained_cfg') or {}).get('label_names')
+    if labels:
+        meta.setdefault('dataset_meta', dict(classes=tuple(labels)))
 
 
 def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -215,11 +229,8 @@ def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]
     if name not in rows:
         raise ValueError(f'checkpoint {filename!r} is not shipped: allowed are {", ".join(SCHEME + n for n in rows)}')
     verify(rows[name]['file'], rows[name]['sha256'])
-    state = of_classifier(read(rows[name]['file'], map_location)['state_dict'])
-    meta = {ABOUT: of_shipped(name, rows[name])}
-    if labels := rows[name].get('label_names'):
-        meta['dataset_meta'] = dict(classes=labels)
-    return with_network(dict(state_dict=state, meta=meta))
+    checkpoint = load_from_disk(rows[name]['file'], map_location)
+    return with_network(dict(checkpoint, state_dict=of_classifier(checkpoint['state_dict'])))
 
 
 def with_network(checkpoint: dict[str, Any], images: bool = True) -> dict[str, Any]:

@@ -86,16 +86,6 @@ def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(architecture=architecture, model_args=model_args, pretrained_cfg=cfg, **showing.of_settings(settings))
 
 
-def of_shipped(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The description of weights that ship, by their name and their row of the index: RGB, as timm shows images."""
-    cfg = {k: showing.listed(v) for k, v in row.items() if k not in ('file', 'sha256', 'model_args')}
-    model_args = dict(row.get('model_args', {}))
-    return dict(
-        architecture=name.partition('.')[0], model_args=model_args, pretrained_cfg=cfg, order=showing.RGB,
-        exclusive=True,
-    )  # fmt: skip
-
-
 def plain_settings(text: str) -> dict[str, Any]:
     """Model, preprocessing and data in the text of a config, where they are plain data; nothing of it is run."""
     try:

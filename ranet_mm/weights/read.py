@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keys
+from . import OWN_FIELDS, digest, index, keys, showing
 
 ABOUT = 'ranet_mm'  # under this name a published file says what model it holds, as timm's own config.json does
 PLACES = 'state_dict', 'model', 'module'  # where timm looks for weights
@@ -148,7 +148,23 @@ def _safetensors(file: Path, map_location: Any) -> dict[str, Any]:
             said = (opened.metadata() or {}).get(ABOUT)
     except SafetensorError as error:
         raise ValueError(str(error)) from error
-    return dict(state_dict=state, **(dict(meta={ABOUT: json.loads(said)}) if said else {}))
+    about = json.loads(said) if said else shipped(file)
+    return dict(state_dict=state, **(dict(meta={ABOUT: about}) if about else {}))
+
+
+def shipped(file: Path) -> dict[str, Any] | None:
+    """The description of weights that ship, wherever their file lies; None of another file.
+
+    They say nothing themselves; the index does: they are for RGB images, shown as timm shows them.
+    """
+    found = digest(file)
+    name, row = next(((name, row) for name, row in index().items() if row['sha256'] == found), (None, {}))
+    if name is None:
+        return None
+    cfg = {k: showing.listed(v) for k, v in row.items() if k not in ('file', *OWN_FIELDS)}
+    args = showing.listed(row.get('model_args', {}))
+    architecture = name.partition('.')[0]
+    return dict(architecture=architecture, model_args=args, pretrained_cfg=cfg, order=showing.RGB, exclusive=True)
 
 
 def _reason(error: Exception) -> str:
