@@ -1,9 +1,10 @@
 """What this package changes outside itself, all of it.
 
 `import ranet_mm` calls `list_models`: timm then knows the variants, and mmpretrain the models of `model-index.yml`, in
-`create_model`, `get_model`, `list_models` and the inferencers. It does so at once where they have been imported, and
-else when they are, for which finders on `sys.meta_path` wait; so `import ranet_mm` brings torch alone. mmpretrain's
-inferencers leave reading to a pipeline that begins with `ranet_mm.LoadImage`, see `read_images`; others read as before.
+`create_model`, `load_checkpoint`, `get_model`, `list_models` and the inferencers. It does so at once where they have
+been imported, and else when they are, for which finders on `sys.meta_path` wait; so `import ranet_mm` brings torch
+alone. mmpretrain's inferencers leave reading to a pipeline that begins with `ranet_mm.LoadImage`, see `read_images`;
+others read as before.
 
 `ranet_mm.registry`, which MMEngine imports when a config first names the scope `ranet_mm`, calls `read_safely`:
 MMEngine then reads local checkpoints by `weights.read`, and `ranet_mm://NAME` from what ships with the package.
@@ -29,9 +30,9 @@ from typing import Any, NoReturn
 
 from .network import RANetFeatures
 from .weights import fit, index, showing, verify
-from .weights.description import images_of, network_of
+from .weights.description import PLAIN, computed, contradictions, images_of, network_of, of_checkpoint, own_cfg
 from .weights.keys import BACKBONE, like, of_classifier
-from .weights.read import ABOUT, read
+from .weights.read import ABOUT, read, weights_of
 
 PACKAGE = Path(__file__).parent
 SCHEME = 'ranet_mm://'
@@ -50,7 +51,7 @@ NO_WEIGHTS = 'ranet_mm-none://'
 
 def list_models() -> None:
     """Make the models known to timm and to mmpretrain, now or as soon as they are imported."""
-    when_imported(TIMM, lambda module: import_module('ranet_mm.timm.residual_attention'))
+    when_imported(TIMM, _extend_timm)
     when_imported(HUB, _register)
     for module in INFERENCERS:
         when_imported(module, read_images)
@@ -163,6 +164,45 @@ def copies(inputs: Sequence[Any], load: Callable[[dict], dict], folder: Path) ->
             Path(found[number]).parent.mkdir()
             Image.fromarray(load(dict(img_path=str(given)))['img'].astype('uint8')).save(found[number])
     return found
+
+
+def _extend_timm(module: ModuleType) -> None:
+    """Register the models, and have `load_checkpoint` listen to what a file says of one of them.
+
+    It compares the networks, and takes over what is said of images and classes. So does `checkpoint_path` of
+    `create_model`, and `validate.py` of timm's scripts; else options without parameters and another normalization would
+    go unseen.
+    """
+    import_module('ranet_mm.timm.residual_attention')
+    if hasattr(module.load_checkpoint, '__wrapped__'):
+        return
+    places = [import_module(f'{TIMM}.{name}') for name in ('_helpers', '_factory')]
+    load = module.load_checkpoint
+
+    @wraps(load)
+    def compare_and_load(model: Any, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        ours = isinstance(model, RANetFeatures) and not str(checkpoint_path).endswith(('.npz', '.npy'))
+        said = _said(model, checkpoint_path) if ours else {}
+        found = load(model, checkpoint_path, *args, **kwargs)
+        if said:
+            model.pretrained_cfg = model.default_cfg = {**model.pretrained_cfg, **said}
+        return found
+
+    for place in (module, *places):
+        place.load_checkpoint = compare_and_load
+
+
+def _said(model: RANetFeatures, file: Any) -> dict[str, Any]:
+    """Fields of timm's pretrained configuration that a file tells.
+
+    Raises:
+        ValueError: The file is of another network.
+    """
+    checkpoint = read(file)
+    differences = contradictions(computed(model.arch), network_of(checkpoint), left_out=PLAIN)
+    fit.check(f'weights {str(file)!r} are of another network', differences)
+    about = of_checkpoint(checkpoint, weights_of(checkpoint)[0])
+    return own_cfg(about) if about['architecture'] else {}
 
 
 def _compare_images(module: ModuleType) -> None:

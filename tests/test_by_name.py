@@ -26,6 +26,7 @@ from ranet_mm.mm.data.by_name import wrapped
 from ranet_mm.mm.data.datasets import Digits, ImageFolder
 from ranet_mm.mm.data.device import DeviceDataset
 from ranet_mm.mm.data.identity import data_name
+from ranet_mm.weights.description import classes_of
 
 COLOURS = dict(ant=(255, 0, 0), bee=(0, 255, 0), cow=(0, 0, 255), dog=(255, 255, 0))
 PLAIN = """
@@ -150,12 +151,12 @@ class TestDataSets:
     ],
 )
 def test_what_checkpoints_say_of_their_classes(meta, classes):
-    assert by_name.of_checkpoint(dict(state_dict={}, meta=meta)) == classes
+    assert classes_of(dict(state_dict={}, meta=meta)) == classes
 
 
 def test_shipped_weights_say_their_classes():
     found = CheckpointLoader.load_checkpoint('ranet_mm://attention56_cifar.digits', 'cpu', 'silent')
-    assert by_name.of_checkpoint(found) == tuple('0123456789')
+    assert classes_of(found) == tuple('0123456789')
 
 
 class TestNamesGivenToBenchmarks:

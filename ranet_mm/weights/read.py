@@ -54,7 +54,27 @@ def read(path: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
     checkpoint['state_dict'] = keys.unwrapped(checkpoint['state_dict'])
     if not tensors(checkpoint['state_dict']):
         raise ValueError(f'checkpoint {str(path)!r} holds no weights')
+    if not described(checkpoint.get('meta')):
+        raise ValueError(f'checkpoint {str(path)!r} cannot be read: what it says of itself under meta is damaged')
     return checkpoint
+
+
+def described(meta: Any) -> bool:
+    """Whether `meta` says nothing, or what it says of the model is in the form of a description."""
+    if meta is None:
+        return True
+    if not isinstance(meta, dict) or not isinstance(meta.get('dataset_meta') or {}, Mapping):
+        return False
+    about = meta.get(ABOUT)
+    if not about:
+        return True
+    parts = ('model_args', 'pretrained_cfg')
+    if not isinstance(about, dict) or not all(isinstance(about.get(part), dict) for part in parts):
+        return False
+    values = [about['pretrained_cfg'].get(name) or [] for name in ('mean', 'std')]
+    return 'architecture' in about and all(
+        isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value) for value in values
+    )
 
 
 def tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:

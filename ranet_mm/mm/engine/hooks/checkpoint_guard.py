@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ....hub import with_network
 from ....registry import HOOKS
 from ....weights import keys, showing
-from ....weights.description import architecture, contradictions, describe, images_of, network, network_of
+from ....weights.description import architecture, classes_of, contradictions, describe, images_of, network, network_of
 from ....weights.fit import misfits
 from ....weights.keys import BACKBONE, CLASSIFIER, FIRST_CONV
 from ...data import by_name
@@ -59,7 +59,7 @@ class CheckpointGuardHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         self._check_network(runner, checkpoint)
-        classes = by_name.of_checkpoint(checkpoint)
+        classes = classes_of(checkpoint)
         if built(runner._train_loop) and not runner._resume:
             return
         for loop in built(runner._train_loop) or built(runner._val_loop, runner._test_loop):
@@ -79,7 +79,7 @@ class CheckpointGuardHook(Hook):
                     f'{key} is trained anew: the checkpoint has {tuple(theirs.pop(key).shape)}, '
                     f'the model {tuple(ours[key].shape)}'
                 )
-            classes = by_name.names(runner.train_dataloader.dataset), by_name.of_checkpoint(checkpoint)
+            classes = by_name.names(runner.train_dataloader.dataset), classes_of(checkpoint)
             follow_names(theirs, *classes, runner.logger.warning)
             found = misfits(of_backbone(ours), of_backbone(theirs), adapted=[BACKBONE + FIRST_CONV])
         else:
