@@ -181,8 +181,8 @@ def _extend_timm(module: ModuleType) -> None:
 
     @wraps(load)
     def compare_and_load(model: Any, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
-        ours = isinstance(model, RANetFeatures) and not str(checkpoint_path).endswith(('.npz', '.npy'))
-        said = _said(model, checkpoint_path) if ours else {}
+        asked = isinstance(model, RANetFeatures) and kwargs.get('weights_only', True)  # else a file may be of any kind
+        said = _said(model, checkpoint_path) if asked else {}
         found = load(model, checkpoint_path, *args, **kwargs)
         if said:
             model.pretrained_cfg = model.default_cfg = {**model.pretrained_cfg, **said}

@@ -221,7 +221,7 @@ def test_a_damaged_description_is_told_in_one_sentence(model, meta, tmp_path):
 def test_a_config_of_no_network_is_told_in_one_sentence(model, width, tmp_path):
     backbone = f"dict(type='ranet_mm.ResidualAttentionNet', arch='attention56_cifar', width={width})"
     meta = dict(cfg=f'model = dict(backbone={backbone})')
-    with pytest.raises(ValueError, match="^the checkpoint's config describes no network that is known: "):
+    with pytest.raises(ValueError, match=r"^the checkpoint's config describes no network that is known: "):
         description.of_checkpoint(dict(state_dict={}, meta=meta), {})
     assert not (tmp_path / 'run').exists()
 
