@@ -248,6 +248,12 @@ class TestTesting:
             "class 'dog' of data set ImageFolder in 'more' is not known to the model, whose classes are ant, b" in err
         )
 
+    def test_initialization_by_a_whole_model_of_another_order_is_refused(self, trained, capsys):
+        start = ['model.init_cfg.type=Pretrained', f'model.init_cfg.checkpoint={trained[1]}']
+        order = 'train_dataloader.dataset.metainfo.classes=[cow,bee,ant]'
+        assert train.main([trained[0], '--work-dir', 'start', '--cfg-options', *start, order]) == 1
+        assert 'has the classes ant, bee, cow, and data set ImageFolder' in capsys.readouterr().err
+
     def test_means_say_how_they_count(self, trained, capsys):
         root = draw('fewer', ['bee', 'cow'])
         more = "test_evaluator = dict(_delete_=True, type='SingleLabelMetric')\n"

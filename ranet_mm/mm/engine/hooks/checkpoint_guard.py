@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.evaluator import DumpResults
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import Tensor, nn
 
 from ....hub import with_network
@@ -40,6 +40,8 @@ class CheckpointGuardHook(Hook):
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
         check_labels(dataset, runner.model)
+        if not runner._resume and not runner._load_from:
+            check_start(runner.cfg.model, dataset)
         for loop in built(runner._val_loop, runner._test_loop):
             check_names(by_name.names(dataset), loop, 'the data to train on')
 
@@ -119,6 +121,25 @@ def check_names(classes: Sequence[str], loop: BaseLoop, of: str) -> None:
         raise ValueError(
             f'the classes of {by_name.place(loop.dataloader.dataset)} ({by_name.listed(found)}) are not those of {of} '
             f"({by_name.listed(classes)}): {reason}; set the data set's metainfo.classes to them"
+        )
+
+
+def check_start(model: Mapping[str, Any], dataset: Any) -> None:
+    """Make sure that the weights of a whole model, from its `init_cfg`, have classes in the order of the data.
+
+    Raises:
+        ValueError: The order differs; the sentence has both.
+    """
+    start = model.get('init_cfg') or {}
+    if not isinstance(start, Mapping) or start.get('type') != 'Pretrained' or start.get('prefix'):
+        return
+    theirs = classes_of(CheckpointLoader.load_checkpoint(start['checkpoint'], 'cpu', 'silent'))
+    ours = by_name.names(dataset)
+    if ours != theirs and sorted(ours) == sorted(theirs):
+        raise ValueError(
+            f'model.init_cfg.checkpoint={start["checkpoint"]!r} has the classes {by_name.listed(theirs)}, and '
+            f'{by_name.place(dataset)} has them in the order {by_name.listed(ours)}: start from it by '
+            '--cfg-options load_from=PATH, by which they follow their names'
         )
 
 
