@@ -267,3 +267,10 @@ def nearest(cfg: ArchCfg, names: Iterable[str] = ARCHS) -> tuple[str, dict[str, 
     """The name that comes nearest to a network, and the fields that make it that network."""
     name = min(names, key=lambda known: len(changed_fields(cfg, ARCHS[known])))
     return name, changed_fields(cfg, ARCHS[name])
+
+
+def named(cfg: ArchCfg) -> str:
+    """The name that comes nearest to a network, and the options that make it that network, for a sentence."""
+    name, changed = nearest(cfg)
+    changes = ', '.join(f'{field}={value!r}' for field, value in changed.items())
+    return f'{name} with {changes}' if changes else name

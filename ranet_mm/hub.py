@@ -1,9 +1,10 @@
 """What this package changes outside itself, all of it.
 
 `import ranet_mm` calls `list_models`: timm then knows the variants, and mmpretrain the models of `model-index.yml`, in
-`create_model`, `get_model`, `list_models` and the inferencers. It does so at once where they have been imported, and
-else when they are, for which finders on `sys.meta_path` wait; so `import ranet_mm` brings torch alone. mmpretrain's
-inferencers leave reading to a pipeline that begins with `ranet_mm.LoadImage`, see `read_images`; others read as before.
+`create_model`, `load_checkpoint`, `get_model`, `list_models` and the inferencers. It does so at once where they have
+been imported, and else when they are, for which finders on `sys.meta_path` wait; so `import ranet_mm` brings torch
+alone. mmpretrain's inferencers leave reading to a pipeline that begins with `ranet_mm.LoadImage`, see `read_images`;
+others read as before.
 
 `ranet_mm.registry`, which MMEngine imports when a config first names the scope `ranet_mm`, calls `read_safely`:
 MMEngine then reads local checkpoints by `weights.read`, and `ranet_mm://NAME` from what ships with the package.
@@ -27,10 +28,11 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, NoReturn
 
+from .network import RANetFeatures
 from .weights import fit, index, showing, verify
-from .weights.description import images_of, network_of, of_shipped
-from .weights.keys import BACKBONE, of_classifier
-from .weights.read import ABOUT, read
+from .weights.description import PLAIN, computed, contradictions, images_of, network_of, of_checkpoint, own_cfg
+from .weights.keys import BACKBONE, like, of_classifier
+from .weights.read import ABOUT, read, weights_of
 
 PACKAGE = Path(__file__).parent
 SCHEME = 'ranet_mm://'
@@ -49,7 +51,7 @@ NO_WEIGHTS = 'ranet_mm-none://'
 
 def list_models() -> None:
     """Make the models known to timm and to mmpretrain, now or as soon as they are imported."""
-    when_imported(TIMM, lambda module: import_module('ranet_mm.timm.residual_attention'))
+    when_imported(TIMM, _extend_timm)
     when_imported(HUB, _register)
     for module in INFERENCERS:
         when_imported(module, read_images)
@@ -164,11 +166,51 @@ def copies(inputs: Sequence[Any], load: Callable[[dict], dict], folder: Path) ->
     return found
 
 
+def _extend_timm(module: ModuleType) -> None:
+    """Register the models, and have `load_checkpoint` listen to what a file says of one of them.
+
+    It compares the networks, and takes over what is said of images and classes. So does `checkpoint_path` of
+    `create_model`, and `validate.py` of timm's scripts; else options without parameters and another normalization would
+    go unseen.
+    """
+    import_module('ranet_mm.timm.residual_attention')
+    if hasattr(module.load_checkpoint, '__wrapped__'):
+        return
+    places = [import_module(f'{TIMM}.{name}') for name in ('_helpers', '_factory')]
+    load = module.load_checkpoint
+
+    @wraps(load)
+    def compare_and_load(model: Any, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        asked = isinstance(model, RANetFeatures) and kwargs.get('weights_only', True)  # else a file may be of any kind
+        said = _said(model, checkpoint_path) if asked else {}
+        found = load(model, checkpoint_path, *args, **kwargs)
+        if said:
+            model.pretrained_cfg = model.default_cfg = {**model.pretrained_cfg, **said}
+        return found
+
+    for place in (module, *places):
+        place.load_checkpoint = compare_and_load
+
+
+def _said(model: RANetFeatures, file: Any) -> dict[str, Any]:
+    """Fields of timm's pretrained configuration that a file tells.
+
+    Raises:
+        ValueError: The file is of another network.
+    """
+    checkpoint = read(file)
+    differences = contradictions(computed(model.arch), network_of(checkpoint), left_out=PLAIN)
+    fit.check(f'weights {str(file)!r} are of another network', differences)
+    about = of_checkpoint(checkpoint, weights_of(checkpoint)[0])
+    return own_cfg(about) if about['architecture'] else {}
+
+
 def _compare_images(module: ModuleType) -> None:
     """Have mmpretrain's classifier compare its normalization and its kind of labels with those that weights tell of.
 
     So `get_model` and the inferencers refuse weights of others; a runner's `CheckpointGuardHook` compares more, and
-    allows fine-tuning.
+    allows fine-tuning. Around a backbone of ours it takes the keys of timm's model too, of which MMEngine would only
+    print that none fits.
     """
     load = module.ImageClassifier._load_from_state_dict
 
@@ -179,6 +221,10 @@ def _compare_images(module: ModuleType) -> None:
             asked = dict(data_preprocessor=means, exclusive=showing.exclusive(head))
             differences = showing.contradictions(asked, dict(said, pipeline=None))
             fit.check('weights are of other images or labels', differences)
+        if not prefix and isinstance(self.backbone, RANetFeatures):
+            named = like(self.state_dict().keys(), dict(state))
+            state.clear()
+            state.update(named)
         load(self, state, prefix, metadata, *args)
 
     module.ImageClassifier._load_from_state_dict = compare_and_load
@@ -201,7 +247,15 @@ def load_from_disk(filename: str, map_location: Any = None) -> dict[str, Any]:
     checkpoint = read(filename, map_location)
     if isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)  # MMEngine would run this text, and writes none itself
+        name_classes(checkpoint['meta'])
     return with_network(checkpoint)
+
+
+def name_classes(meta: dict[str, Any]) -> None:
+    """Say the names of classes where mmpretrain looks for them too."""
+    labels = ((meta.get(ABOUT) or {}).get('pretrained_cfg') or {}).get('label_names')
+    if labels:
+        meta.setdefault('dataset_meta', dict(classes=tuple(labels)))
 
 
 def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -215,11 +269,8 @@ def load_from_package(filename: str, map_location: Any = None) -> dict[str, Any]
     if name not in rows:
         raise ValueError(f'checkpoint {filename!r} is not shipped: allowed are {", ".join(SCHEME + n for n in rows)}')
     verify(rows[name]['file'], rows[name]['sha256'])
-    state = of_classifier(read(rows[name]['file'], map_location)['state_dict'])
-    meta = {ABOUT: of_shipped(name, rows[name])}
-    if labels := rows[name].get('label_names'):
-        meta['dataset_meta'] = dict(classes=labels)
-    return with_network(dict(state_dict=state, meta=meta))
+    checkpoint = load_from_disk(rows[name]['file'], map_location)
+    return with_network(dict(checkpoint, state_dict=of_classifier(checkpoint['state_dict'])))
 
 
 def with_network(checkpoint: dict[str, Any], images: bool = True) -> dict[str, Any]:

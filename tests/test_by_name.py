@@ -26,6 +26,7 @@ from ranet_mm.mm.data.by_name import wrapped
 from ranet_mm.mm.data.datasets import Digits, ImageFolder
 from ranet_mm.mm.data.device import DeviceDataset
 from ranet_mm.mm.data.identity import data_name
+from ranet_mm.weights.description import classes_of
 
 COLOURS = dict(ant=(255, 0, 0), bee=(0, 255, 0), cow=(0, 0, 255), dog=(255, 255, 0))
 PLAIN = """
@@ -150,12 +151,12 @@ class TestDataSets:
     ],
 )
 def test_what_checkpoints_say_of_their_classes(meta, classes):
-    assert by_name.of_checkpoint(dict(state_dict={}, meta=meta)) == classes
+    assert classes_of(dict(state_dict={}, meta=meta)) == classes
 
 
 def test_shipped_weights_say_their_classes():
     found = CheckpointLoader.load_checkpoint('ranet_mm://attention56_cifar.digits', 'cpu', 'silent')
-    assert by_name.of_checkpoint(found) == tuple('0123456789')
+    assert classes_of(found) == tuple('0123456789')
 
 
 class TestNamesGivenToBenchmarks:
@@ -246,6 +247,12 @@ class TestTesting:
         assert (
             "class 'dog' of data set ImageFolder in 'more' is not known to the model, whose classes are ant, b" in err
         )
+
+    def test_initialization_by_a_whole_model_of_another_order_is_refused(self, trained, capsys):
+        start = ['model.init_cfg.type=Pretrained', f'model.init_cfg.checkpoint={trained[1]}']
+        order = 'train_dataloader.dataset.metainfo.classes=[cow,bee,ant]'
+        assert train.main([trained[0], '--work-dir', 'start', '--cfg-options', *start, order]) == 1
+        assert 'has the classes ant, bee, cow, and data set ImageFolder' in capsys.readouterr().err
 
     def test_means_say_how_they_count(self, trained, capsys):
         root = draw('fewer', ['bee', 'cow'])

@@ -559,6 +559,7 @@ class TestPredictions:
         assert 'macro averages are over the 3 of 6 classes that the images show; b, d, 4 are absent\n' in out
         assert ['b', '-', '-', '-'] in [line.split() for line in out.splitlines()]
         assert confusion_matrix.main(['fewer.npz', '--csv', 'counts.csv', '--png', 'counts.png']) == 0
+        assert '3 of 6 classes are shown by the images; b, d, 4 are absent\n' in capsys.readouterr().out
         with open('counts.csv', newline='') as file:
             head, *counts = csv.reader(file)
         assert head == ['', *'abcd', '4', '5']

@@ -113,6 +113,7 @@ class TestImageFolder:
                 r"filter_cfg={'size': 3} is not allowed: ImageFolder makes no use",
             ),
             (dict(indices=0), ValueError, 'indices=0 is not allowed: no image would be left'),
+            (dict(indices=[0, 99]), ValueError, r'indices=\[0, 99\] is not allowed: there is no 99 of 12 images'),
             (dict(extensions=[]), ValueError, r'extensions=\[\] is not allowed: endings are expected'),
             (
                 dict(extensions='.bmp'),

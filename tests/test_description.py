@@ -14,6 +14,7 @@ timm = pytest.importorskip('timm')
 safetensors = pytest.importorskip('safetensors.torch')
 
 SAID = dict(width=0.125, stem_stride=2, learning='naive')
+PUBLISHED = dict(num_classes=10, mean=[0.1, 0.2, 0.3], label_names=[*'abcdefghij'])
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
@@ -25,7 +26,7 @@ def model():
 
 @pytest.fixture
 def published(model, tmp_path):
-    about = dict(architecture='attention56_cifar', model_args=SAID, pretrained_cfg=dict(num_classes=10))
+    about = dict(architecture='attention56_cifar', model_args=SAID, pretrained_cfg=PUBLISHED)
     path = tmp_path / 'weights.safetensors'
     safetensors.save_file(model.state_dict(), path, metadata=dict(ranet_mm=json.dumps(about)))
     return str(path)
@@ -52,6 +53,15 @@ class TestTimm:
     def test_another_network_is_refused(self, published, asked, said):
         with pytest.raises(ValueError, match=f'are of another network: {said}$'):
             self.load(published, **asked)
+
+    def test_checkpoint_path_listens_too(self, model, published):
+        options = dict(checkpoint_path=published, width=0.125, stem_stride=2)
+        with pytest.raises(ValueError, match=r"are of another network: learning='residual' in place of 'naive'$"):
+            timm.create_model('attention56_cifar', **options)
+        loaded = timm.create_model('attention56_cifar', **options, learning='naive').eval()
+        assert torch.equal(loaded(IMAGES), model(IMAGES))
+        assert loaded.pretrained_cfg['mean'] == (0.1, 0.2, 0.3)
+        assert loaded.pretrained_cfg['label_names'] == tuple('abcdefghij')
 
     def test_a_file_that_says_nothing_loads_as_before(self, model, tmp_path):
         torch.save(model.state_dict(), tmp_path / 'a.pth')
@@ -187,3 +197,56 @@ def test_a_checkpoint_of_a_network_that_is_not_known_says_nothing(options):
 def test_wrappers_leave_no_trace_in_keys(wrap, model, tmp_path):
     torch.save(dict(state_dict=wrap(model).state_dict()), tmp_path / 'a.pth')
     assert list(read(tmp_path / 'a.pth')['state_dict']) == list(model.state_dict())
+
+
+@pytest.mark.parametrize(
+    'meta',
+    [
+        [1],
+        dict(ranet_mm='x'),
+        dict(ranet_mm=dict(architecture='attention56_cifar')),
+        dict(ranet_mm=dict(architecture='attention56_cifar', model_args={}, pretrained_cfg=dict(mean='abc', std=5))),
+        dict(dataset_meta=[1]),
+    ],
+)
+def test_a_damaged_description_is_told_in_one_sentence(model, meta, tmp_path):
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'a.pth')
+    with pytest.raises(
+        ValueError, match=r"^checkpoint '.*a\.pth' cannot be read: what it says of itself under meta is"
+    ):
+        read(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('width', ["__import__('os').system('touch run')", "'0.125'"])
+def test_a_config_of_no_network_is_told_in_one_sentence(model, width, tmp_path):
+    backbone = f"dict(type='ranet_mm.ResidualAttentionNet', arch='attention56_cifar', width={width})"
+    meta = dict(cfg=f'model = dict(backbone={backbone})')
+    with pytest.raises(ValueError, match=r"^the checkpoint's config describes no network that is known: "):
+        description.of_checkpoint(dict(state_dict={}, meta=meta), {})
+    assert not (tmp_path / 'run').exists()
+
+
+def test_convert_keeps_a_network_of_one_channel(tmp_path):
+    """The way there and back gives the same weights, and timm the same logits."""
+    from ranet_mm.cli import convert
+
+    torch.manual_seed(0)
+    grey = timm.create_model('attention56_cifar', width=0.125, in_chans=1, num_classes=3).eval()
+    about = dict(
+        architecture='attention56_cifar', model_args=dict(width=0.125, in_chans=1), pretrained_cfg=dict(num_classes=3)
+    )
+    safetensors.save_file(grey.state_dict(), 'a.safetensors', metadata=dict(ranet_mm=json.dumps(about)))
+    assert convert.main(['a.safetensors', 'b.pth', '--from', 'timm', '--to', 'openmmlab']) == 0
+    assert convert.main(['b.pth', 'c.safetensors', '--from', 'openmmlab', '--to', 'timm']) == 0
+    overlay = dict(file='c.safetensors')
+    back = timm.create_model('attention56_cifar', pretrained=True, pretrained_cfg_overlay=overlay, in_chans=1).eval()
+    assert torch.equal(back(IMAGES[:, :1]), grey(IMAGES[:, :1]))
+
+
+def test_classes_of_an_old_checkpoint_are_names(model):
+    """mmcls kept names under CLASSES; a text in their place is no list of its letters."""
+    state = model.state_dict()
+    old = description.of_checkpoint(dict(state_dict=state, meta=dict(CLASSES=('cat', 'dog'))), state)
+    assert old['pretrained_cfg']['label_names'] == ['cat', 'dog']
+    wrong = description.of_checkpoint(dict(state_dict=state, meta=dict(dataset_meta=dict(classes='names.txt'))), state)
+    assert 'label_names' not in wrong['pretrained_cfg']

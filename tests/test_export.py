@@ -63,7 +63,7 @@ def test_weights_of_a_checkpoint(tmp_path, prefix):
 def test_weights_of_another_architecture_are_refused(tmp_path, capsys):
     torch.save(timm.create_model('attention56_cifar', width=0.125).state_dict(), tmp_path / 'other.pth')
     assert run(tmp_path / 'model.pt', '--checkpoint', str(tmp_path / 'other.pth')) == 1
-    assert 'weights do not fit ArchCfg' in capsys.readouterr().err
+    assert 'weights do not fit attention' in capsys.readouterr().err
 
 
 def test_a_wrong_file_is_noticed(tmp_path, monkeypatch, capsys):
@@ -75,7 +75,7 @@ def test_a_wrong_file_is_noticed(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ('more', 'sentence'),
     [
-        (['--pretrained'], 'weights do not fit ArchCfg'),
+        (['--pretrained'], 'weights do not fit attention'),
         (['--checkpoint', 'none.pth'], "checkpoint 'none.pth' does not exist"),
         (['colour=True'], "'colour' is not an option of the network"),
     ],

@@ -49,11 +49,28 @@ def shipped():
     return mmpretrain.get_model('att56_cifar10', pretrained=True)
 
 
+def renamed_copy(file):
+    return shutil.copy(file, 'mine.safetensors')
+
+
 def test_shipped_weights_are_those_of_timm(shipped):
     timm = pytest.importorskip('timm')
     model = timm.create_model('attention56_cifar', pretrained=True).eval()
     x = torch.randn(1, 3, 32, 32)
     torch.testing.assert_close(shipped(x), model(x))
+
+
+@pytest.mark.parametrize('take', [str, renamed_copy])
+def test_a_shipped_file_is_known_by_its_path_too(take, shipped, tmp_path):
+    """Its keys are timm's; names of classes and normalization are those of the index."""
+    row = weights.index()['attention56_cifar.cifar10']
+    file = take(row['file'])
+    model = mmpretrain.get_model('att56_cifar10', pretrained=file)
+    x = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(model(x), shipped(x))
+    assert model._dataset_meta['classes'] == row['label_names']
+    with pytest.raises(ValueError, match=r'data_preprocessor\.mean=\[1, 2, 3\] in place of \[125\.307, '):
+        mmpretrain.get_model('att56_cifar10', pretrained=file, data_preprocessor=dict(mean=[1, 2, 3], std=[1, 1, 1]))
 
 
 def test_shipped_weights_are_read_without_unpickling(monkeypatch):

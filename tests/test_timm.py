@@ -499,7 +499,7 @@ def test_classifier_of_another_pooling_is_refused(model, tmp_path):
 
 def test_weights_of_another_architecture_are_refused(model, tmp_path):
     path = weights.save(model.state_dict(), tmp_path, 'attention56_cifar.own')
-    with pytest.raises(ValueError, match=r'weights do not fit ArchCfg.*: missing: stages\.'):
+    with pytest.raises(ValueError, match=r'weights do not fit attention.*: missing: stages\.'):
         timm.create_model('attention92_cifar', pretrained=True, pretrained_cfg_overlay=dict(file=str(path)), **TINY)
 
 

@@ -156,7 +156,7 @@ def mean_score_of_mirrored(cfg, checkpoint):
     from mmpretrain.registry import DATASETS, MODELS
 
     sample = DATASETS.build(cfg.test_dataloader.dataset)[0]
-    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor}).eval()
+    model = MODELS.build(cfg.model).eval()  # its own preprocessor, which MMEngine puts before that of the whole config
     model.load_state_dict(torch.load(checkpoint, weights_only=False)['state_dict'])
     image = sample['inputs']
     batch = model.data_preprocessor(dict(inputs=[image, image.flip(-1)], data_samples=[sample['data_samples']] * 2))

@@ -99,13 +99,11 @@ def ship(name: str, files: Sequence[str], record: dict[str, Any], classes: Seque
     Raises:
         ValueError: They are not those of the network that the name and the record say.
     """
-    from ..mm.data import by_name
-
     state: dict[str, Tensor] = {}
     for file in files:
         found = read(file)
         state.update(weights_of(found)[0])
-        classes = by_name.of_checkpoint(found) or classes
+        classes = description.classes_of(found) or classes
     about = description.of_settings(record['settings'])
     if about['architecture'] != name.partition('.')[0]:
         raise ValueError(f'weights {name!r} are not allowed: the record is of {about["architecture"]!r}')

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..lab.predictions import read
+from ..lab.predictions import read, told
 from .program import FILE, command, option, table
 
 WIDEST = 20  # classes that are printed as a whole matrix
@@ -33,6 +33,8 @@ def main(args: Namespace) -> None:
     print(f'{len(found.labels)} images, {right:.2f} % right; rows are what they show, columns what they are taken for')
     if len(names) <= WIDEST:
         print(table(matrix(counts, names)))
+    if absent := found.absent():
+        print(f'{len(names) - len(absent)} of {len(names)} classes are shown by the images; {told(absent)}')
     for i, j, number in confusions(counts):
         print(f'{number} x {names[i]} taken for {names[j]}')
     if args.csv:

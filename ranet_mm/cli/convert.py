@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arch import ARCHS, ArchCfg, nearest, resolve_arch
+from ..arch import ARCHS, ArchCfg, named, nearest, resolve_arch
 from ..weights import convert as converters
 from ..weights import keys, showing
 from ..weights.convert.common import check_ours
@@ -74,7 +74,7 @@ def read(args: Namespace) -> tuple[ArchCfg, State]:
         source = load(args.input)
         arch = tell(source)
         if args.arch and resolve_arch(args.arch, **options) != replace(arch, compat=None):
-            raise ValueError(f'arch={args.arch!r} is not allowed: the weights are of {describe(arch)}')
+            raise ValueError(f'arch={args.arch!r} is not allowed: the weights are of {named(arch)}')
         return arch, convert(source)
     arch = resolve_arch(args.arch, **options) if args.arch else replace(arch_of(args), **options)
     return arch, READERS[args.source](args.input, arch)
@@ -153,11 +153,4 @@ def main(args: Namespace) -> None:
         arch, state = target, converters.deepened(state, arch, target)
     with whole(Path(args.output)) as part:
         write(part, state, arch, args)
-    print(f'wrote {args.output}: {len(state)} tensors of {describe(arch)}')
-
-
-def describe(arch: ArchCfg) -> str:
-    """The name that comes nearest to a variant, and the options that make it that variant."""
-    name, changed = nearest(arch)
-    changes = ', '.join(f'{field}={value!r}' for field, value in changed.items())
-    return f'{name} with {changes}' if changes else name
+    print(f'wrote {args.output}: {len(state)} tensors of {named(arch)}')

@@ -13,7 +13,6 @@ from ..lab import predictions
 from .program import command, option, parse_options, table
 
 NAMES = ('precision', 'recall', 'f1')
-MOST = 10  # absent classes that are named
 
 
 @command(
@@ -47,11 +46,8 @@ def main(args: Namespace) -> None:
 
 def note(classes: int, absent: Sequence[str]) -> str:
     """A line that says which classes macro averages are over."""
-    names = ', '.join(absent[:MOST]) + (f' and {len(absent) - MOST} more' if len(absent) > MOST else '')
-    return (
-        f'macro averages are over the {classes - len(absent)} of {classes} classes that the images show; '
-        f'{names} {"is" if len(absent) == 1 else "are"} absent'
-    )
+    shown = classes - len(absent)
+    return f'macro averages are over the {shown} of {classes} classes that the images show; {predictions.told(absent)}'
 
 
 def overall(

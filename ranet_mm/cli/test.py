@@ -129,6 +129,8 @@ def add_tta(cfg: config.Config) -> None:
         *load, pack = deepcopy(cfg.test_dataloader.dataset.pipeline)
         flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
         cfg.tta_pipeline = [*load, dict(type='TestTimeAug', transforms=[flips, [pack]])]
+    if own := cfg.model.get('data_preprocessor'):  # else MMEngine puts that of the whole config in its place
+        cfg.tta_model.setdefault('data_preprocessor', own)
     cfg.model = dict(**cfg.tta_model, module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ENDINGS = '.pkl', '.pickle', '.npz'
 BINS = 15
+MOST = 10  # absent classes that are named
 
 
 @dataclass
@@ -145,6 +146,12 @@ def dump(path: str) -> DumpResults:
             return {}
 
     return DumpArrays() if path.endswith('.npz') else DumpResults(path)
+
+
+def told(absent: Sequence[str]) -> str:
+    """That classes are absent, as `cat, dog are absent`, with the first names of many."""
+    names = ', '.join(absent[:MOST]) + (f' and {len(absent) - MOST} more' if len(absent) > MOST else '')
+    return f'{names} {"is" if len(absent) == 1 else "are"} absent'
 
 
 def calibration_error(confidence: Tensor, right: Tensor) -> Tensor:

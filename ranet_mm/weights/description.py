@@ -38,16 +38,22 @@ NAMES = dict(
 
 
 def of_checkpoint(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The description of a checkpoint; an older one that was published with it may lack the part on images."""
+    """The description of a checkpoint; an older one that was published with it may lack the part on images.
+
+    Raises:
+        ValueError: The checkpoint's config is of a network that cannot be.
+    """
     meta = checkpoint.get('meta') or {}
     if meta.get(ABOUT):
         return meta[ABOUT]
     about = of_checkpoint_of_timm(checkpoint)
     if isinstance(meta.get('cfg'), str):
-        about = of_settings(plain_settings(meta['cfg']))
+        try:
+            about = of_settings(plain_settings(meta['cfg']))
+        except (AttributeError, TypeError, ValueError) as error:  # calls where plain data are expected, for one
+            raise ValueError(f"the checkpoint's config describes no network that is known: {error}") from error
     state = keys.plain(state)
-    labels = (meta.get('dataset_meta') or {}).get('classes')
-    if labels:
+    if labels := classes_of(checkpoint):
         about['pretrained_cfg']['label_names'] = list(labels)
     if f'{keys.CLASSIFIER}.bias' in state:
         about['pretrained_cfg']['num_classes'] = len(state[f'{keys.CLASSIFIER}.bias'])
@@ -84,16 +90,6 @@ def of_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         model_args = model_args | dict(in_chans=channels)
     cfg = showing.pretrained_cfg(settings, channels)
     return dict(architecture=architecture, model_args=model_args, pretrained_cfg=cfg, **showing.of_settings(settings))
-
-
-def of_shipped(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The description of weights that ship, by their name and their row of the index: RGB, as timm shows images."""
-    cfg = {k: showing.listed(v) for k, v in row.items() if k not in ('file', 'sha256', 'model_args')}
-    model_args = dict(row.get('model_args', {}))
-    return dict(
-        architecture=name.partition('.')[0], model_args=model_args, pretrained_cfg=cfg, order=showing.RGB,
-        exclusive=True,
-    )  # fmt: skip
 
 
 def plain_settings(text: str) -> dict[str, Any]:
@@ -182,6 +178,19 @@ def images_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         return showing.of_settings(plain_settings(meta['cfg']))
     except (AttributeError, TypeError, ValueError):  # calls where plain data are expected
         return {}
+
+
+def classes_of(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
+    """The classes that a checkpoint says its model has, or nothing."""
+    meta = checkpoint.get('meta') or {}
+    about = (meta.get(ABOUT) or {}).get('pretrained_cfg') or {}
+    data = (meta.get('dataset_meta') or {}).get('classes')
+    return class_names(data or about.get('label_names') or meta.get('CLASSES'))  # the last one: before mmpretrain
+
+
+def class_names(value: Any) -> tuple[str, ...]:
+    """Names as text; nothing where `value` is no list of them."""
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
 
 
 def network_of_timm(name: str | None, model_args: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..arch import named
 from ..network import RANetFeatures
 from . import keys
 from .keys import BACKBONE, COUNTER, FIRST_CONV, HEAD
@@ -63,7 +64,7 @@ def fitting(state: Mapping[str, Tensor], model: nn.Module, adapted: Collection[s
         ValueError: Keys or shapes differ; the sentence lists the first of them.
     """
     state = keys.plain(keys.unwrapped(state))
-    check(f'weights do not fit {model.arch}', misfits(model.state_dict(), state, adapted))
+    check(f'weights do not fit {named(model.arch)}', misfits(model.state_dict(), state, adapted))
     return state
 
 

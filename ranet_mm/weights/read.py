@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import keys
+from . import OWN_FIELDS, digest, index, keys, showing
 
 ABOUT = 'ranet_mm'  # under this name a published file says what model it holds, as timm's own config.json does
 PLACES = 'state_dict', 'model', 'module'  # where timm looks for weights
@@ -54,7 +54,27 @@ def read(path: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
     checkpoint['state_dict'] = keys.unwrapped(checkpoint['state_dict'])
     if not tensors(checkpoint['state_dict']):
         raise ValueError(f'checkpoint {str(path)!r} holds no weights')
+    if not described(checkpoint.get('meta')):
+        raise ValueError(f'checkpoint {str(path)!r} cannot be read: what it says of itself under meta is damaged')
     return checkpoint
+
+
+def described(meta: Any) -> bool:
+    """Whether `meta` says nothing, or what it says of the model is in the form of a description."""
+    if meta is None:
+        return True
+    if not isinstance(meta, dict) or not isinstance(meta.get('dataset_meta') or {}, Mapping):
+        return False
+    about = meta.get(ABOUT)
+    if not about:
+        return True
+    parts = ('model_args', 'pretrained_cfg')
+    if not isinstance(about, dict) or not all(isinstance(about.get(part), dict) for part in parts):
+        return False
+    values = [about['pretrained_cfg'].get(name) or [] for name in ('mean', 'std')]
+    return 'architecture' in about and all(
+        isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value) for value in values
+    )
 
 
 def tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -148,7 +168,23 @@ def _safetensors(file: Path, map_location: Any) -> dict[str, Any]:
             said = (opened.metadata() or {}).get(ABOUT)
     except SafetensorError as error:
         raise ValueError(str(error)) from error
-    return dict(state_dict=state, **(dict(meta={ABOUT: json.loads(said)}) if said else {}))
+    about = json.loads(said) if said else shipped(file)
+    return dict(state_dict=state, **(dict(meta={ABOUT: about}) if about else {}))
+
+
+def shipped(file: Path) -> dict[str, Any] | None:
+    """The description of weights that ship, wherever their file lies; None of another file.
+
+    They say nothing themselves; the index does: they are for RGB images, shown as timm shows them.
+    """
+    found = digest(file)
+    name, row = next(((name, row) for name, row in index().items() if row['sha256'] == found), (None, {}))
+    if name is None:
+        return None
+    cfg = {k: showing.listed(v) for k, v in row.items() if k not in ('file', *OWN_FIELDS)}
+    args = showing.listed(row.get('model_args', {}))
+    architecture = name.partition('.')[0]
+    return dict(architecture=architecture, model_args=args, pretrained_cfg=cfg, order=showing.RGB, exclusive=True)
 
 
 def _reason(error: Exception) -> str:

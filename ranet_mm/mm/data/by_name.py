@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS as ROOT_DATASETS
 
 from ...registry import DATASETS
-from ...weights.read import ABOUT
+from ...weights.description import class_names
 
 TYPE = 'ranet_mm.by_name'
 MOST = 8  # names in a sentence
@@ -93,19 +93,7 @@ def mapping(own: Sequence[str], classes: Sequence[str], dataset: Any) -> list[in
 
 def names(dataset: Any) -> tuple[str, ...]:
     """The classes of a data set, or nothing where it does not say."""
-    return _plain((getattr(dataset, 'metainfo', None) or {}).get('classes'))
-
-
-def of_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
-    """The classes that a checkpoint says its model has, or nothing."""
-    meta = checkpoint.get('meta') or {}
-    about = (meta.get(ABOUT) or {}).get('pretrained_cfg') or {}
-    data = (meta.get('dataset_meta') or {}).get('classes')
-    return _plain(data or about.get('label_names') or meta.get('CLASSES'))  # the last one: before mmpretrain
-
-
-def _plain(classes: Any) -> tuple[str, ...]:
-    return tuple(map(str, classes)) if isinstance(classes, Sequence) and not isinstance(classes, str) else ()
+    return class_names((getattr(dataset, 'metainfo', None) or {}).get('classes'))
 
 
 def checked(classes: Iterable[Any], once: bool = True) -> tuple[str, ...]:

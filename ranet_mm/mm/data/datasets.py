@@ -77,9 +77,16 @@ class HoldOut:
         chosen = self._chosen(samples) if self.holdout else samples
         if own and set(own) <= set(self.CLASSES or ()):
             by_name.relabel(chosen, by_name.mapping(own, self.CLASSES, self))
-        if self._indices is not None and not self._indices:
-            raise ValueError(f'indices={self._indices!r} is not allowed: no image would be left')
+        if self._indices is not None:
+            self._check_indices(len(chosen))
         return chosen
+
+    def _check_indices(self, images: int) -> None:
+        if not self._indices:
+            raise ValueError(f'indices={self._indices!r} is not allowed: no image would be left')
+        wrong = [i for i in self._indices if not -images <= i < images] if not isinstance(self._indices, int) else []
+        if wrong:
+            raise ValueError(f'indices={self._indices!r} is not allowed: there is no {wrong[0]} of {images} images')
 
     def _chosen(self, samples: list[dict]) -> list[dict]:
         seen, chosen = Counter(), []

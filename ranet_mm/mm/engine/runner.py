@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from ...compiling import compile_units
 from ...registry import RUNNERS
+from ...weights.description import classes_of
 from ..data import by_name
 from . import continuing, foresight
 from .console import Console, silent
@@ -209,7 +210,7 @@ def model_classes(runner: MMEngineRunner) -> tuple[str, ...]:
     if isinstance(loader, DataLoader):
         return by_name.names(loader.dataset)
     path = runner._load_from
-    return by_name.of_checkpoint(CheckpointLoader.load_checkpoint(path, 'cpu', 'silent')) if path else ()
+    return classes_of(CheckpointLoader.load_checkpoint(path, 'cpu', 'silent')) if path else ()
 
 
 class _Printed:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...arch import ArchCfg
 from ...network import RANetFeatures
 from ..fit import check, misfits
-from ..keys import COUNTER
+from ..keys import COUNTER, FIRST_CONV
 
 Arch = str | Mapping[str, Any] | ArchCfg
 Shape = Sequence[int]
@@ -72,12 +72,15 @@ def count_classes(source: Mapping[str, Any], bias: str) -> int:
 
 
 def check_ours(state: Mapping[str, Tensor], cfg: ArchCfg) -> dict[str, Tensor]:
-    """A state dict of the network as it is, batch counters added where they are missing.
+    """A state dict of the network as it is, for images of any channels; batch counters are added where missing.
 
     Raises:
         ValueError: Keys are missing, unexpected or misshaped.
     """
     weights = {key: value for key, value in state.items() if not key.endswith(COUNTER)}
     shapes = shapes_of(cfg, count_classes(weights, 'head.fc.bias'))
+    if np.ndim(first := weights.get(FIRST_CONV)) == 4:
+        out, _, *kernel = shapes[FIRST_CONV]
+        shapes[FIRST_CONV] = (out, first.shape[1], *kernel)
     found = with_counters(rename(weights, {key: key for key in shapes}, shapes))
     return found | {key: value for key, value in state.items() if key.endswith(COUNTER) and key in found}

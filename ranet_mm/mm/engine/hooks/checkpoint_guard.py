@@ -8,13 +8,13 @@ from typing import Any
 from mmengine.evaluator import DumpResults
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import Tensor, nn
 
 from ....hub import with_network
 from ....registry import HOOKS
 from ....weights import keys, showing
-from ....weights.description import architecture, contradictions, describe, images_of, network, network_of
+from ....weights.description import architecture, classes_of, contradictions, describe, images_of, network, network_of
 from ....weights.fit import misfits
 from ....weights.keys import BACKBONE, CLASSIFIER, FIRST_CONV
 from ...data import by_name
@@ -40,6 +40,8 @@ class CheckpointGuardHook(Hook):
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
         check_labels(dataset, runner.model)
+        if not runner._resume and not runner._load_from:
+            check_start(runner.cfg.model, dataset)
         for loop in built(runner._val_loop, runner._test_loop):
             check_names(by_name.names(dataset), loop, 'the data to train on')
 
@@ -59,7 +61,7 @@ class CheckpointGuardHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         self._check_network(runner, checkpoint)
-        classes = by_name.of_checkpoint(checkpoint)
+        classes = classes_of(checkpoint)
         if built(runner._train_loop) and not runner._resume:
             return
         for loop in built(runner._train_loop) or built(runner._val_loop, runner._test_loop):
@@ -79,7 +81,7 @@ class CheckpointGuardHook(Hook):
                     f'{key} is trained anew: the checkpoint has {tuple(theirs.pop(key).shape)}, '
                     f'the model {tuple(ours[key].shape)}'
                 )
-            classes = by_name.names(runner.train_dataloader.dataset), by_name.of_checkpoint(checkpoint)
+            classes = by_name.names(runner.train_dataloader.dataset), classes_of(checkpoint)
             follow_names(theirs, *classes, runner.logger.warning)
             found = misfits(of_backbone(ours), of_backbone(theirs), adapted=[BACKBONE + FIRST_CONV])
         else:
@@ -119,6 +121,25 @@ def check_names(classes: Sequence[str], loop: BaseLoop, of: str) -> None:
         raise ValueError(
             f'the classes of {by_name.place(loop.dataloader.dataset)} ({by_name.listed(found)}) are not those of {of} '
             f"({by_name.listed(classes)}): {reason}; set the data set's metainfo.classes to them"
+        )
+
+
+def check_start(model: Mapping[str, Any], dataset: Any) -> None:
+    """Make sure that the weights of a whole model, from its `init_cfg`, have classes in the order of the data.
+
+    Raises:
+        ValueError: The order differs; the sentence has both.
+    """
+    start = model.get('init_cfg') or {}
+    if not isinstance(start, Mapping) or start.get('type') != 'Pretrained' or start.get('prefix'):
+        return
+    theirs = classes_of(CheckpointLoader.load_checkpoint(start['checkpoint'], 'cpu', 'silent'))
+    ours = by_name.names(dataset)
+    if ours != theirs and sorted(ours) == sorted(theirs):
+        raise ValueError(
+            f'model.init_cfg.checkpoint={start["checkpoint"]!r} has the classes {by_name.listed(theirs)}, and '
+            f'{by_name.place(dataset)} has them in the order {by_name.listed(ours)}: start from it by '
+            '--cfg-options load_from=PATH, by which they follow their names'
         )
 
 
