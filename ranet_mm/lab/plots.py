@@ -55,6 +55,8 @@ def parameters(root: Path) -> Figure:
     sources = (s for s in records.published(root).values() if s.get('plot'))
     points = {s['title']: [(v['parameters'], v['accuracy']) for v in s['values'] if 'parameters' in v] for s in sources}
     for run in records.load((root / 'results').rglob('*.json'), root):
+        if 'curve' not in run:  # a measurement of speed
+            continue
         data = records.data_label(run)
         if re.match(r'CIFAR-10\b', data) and records.images(run) == 'test' and 'parameters' in run:
             points.setdefault(f'here, {data}', []).append((run['parameters'], records.score(run)))
