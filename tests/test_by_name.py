@@ -254,6 +254,13 @@ class TestTesting:
         assert train.main([trained[0], '--work-dir', 'start', '--cfg-options', *start, order]) == 1
         assert 'has the classes ant, bee, cow, and data set ImageFolder' in capsys.readouterr().err
 
+    def test_initialization_by_a_whole_model_of_other_classes_is_told(self, trained, capsys):
+        start = ['model.init_cfg.type=Pretrained', f'model.init_cfg.checkpoint={trained[1]}']
+        root = draw('others', ['ant', 'bee', 'dog'])
+        roots = [f'{name}_dataloader.dataset.root={root}' for name in ('train', 'val', 'test')]
+        train.main([trained[0], '--work-dir', 'start', '--cfg-options', *start, *roots])
+        assert 'the classifier starts from rows of other classes, ant, bee, cow' in ''.join(capsys.readouterr())
+
     def test_means_say_how_they_count(self, trained, capsys):
         root = draw('fewer', ['bee', 'cow'])
         more = "test_evaluator = dict(_delete_=True, type='SingleLabelMetric')\n"

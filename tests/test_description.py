@@ -217,6 +217,14 @@ def test_a_damaged_description_is_told_in_one_sentence(model, meta, tmp_path):
         read(tmp_path / 'a.pth')
 
 
+@pytest.mark.parametrize('option', ['checkpoint_path', 'pretrained_cfg', 'features_only'])
+def test_a_description_has_no_say_in_what_else_timm_does(model, option):
+    """Of `timm.create_model`'s own arguments some name a file to read."""
+    about = dict(architecture='attention56_cifar', model_args={option: 'a.pth'}, pretrained_cfg={})
+    with pytest.raises(ValueError, match=rf"^option '{option}' of the checkpoint is not allowed: it must be one of"):
+        description.build(about, model.state_dict())
+
+
 @pytest.mark.parametrize('width', ["__import__('os').system('touch run')", "'0.125'"])
 def test_a_config_of_no_network_is_told_in_one_sentence(model, width, tmp_path):
     backbone = f"dict(type='ranet_mm.ResidualAttentionNet', arch='attention56_cifar', width={width})"

@@ -22,6 +22,7 @@ from .read import ABOUT
 FIELDS = tuple(f.name for f in fields(ArchCfg))
 SHAPED = 'img_size', 'flatten'  # say nothing of what a layer computes
 GEOMETRY = 'output_stride', 'dilations'  # which dense prediction changes without harm
+OF_TRAINING = 'drop_rate', 'drop_path_rate', 'zero_init_last'  # without influence on what weights compute
 OWN = 'in_chans', 'global_pool'  # of timm's models, besides: timm adapts weights to others
 SETTINGS = (  # fields of a config that say something of its model and its images
     'model', 'data_preprocessor', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'test_pipeline',
@@ -330,7 +331,11 @@ def build(description: Mapping[str, Any], state: Mapping[str, Tensor]) -> nn.Mod
         raise ValueError(
             f'model {description["architecture"]!r} of the checkpoint is not known: name one of {", ".join(ARCHS)}'
         )
-    cfg = own_cfg(description)
+    cfg, allowed = own_cfg(description), (*FIELDS, *PLAIN, *OWN, *OF_TRAINING)
+    if others := [name for name in description['model_args'] if name not in allowed]:  # timm's may name files to load
+        raise ValueError(
+            f'option {others[0]!r} of the checkpoint is not allowed: it must be one of {", ".join(allowed)}'
+        )
     model = timm.create_model(
         description['architecture'],
         num_classes=cfg.get('num_classes', 0),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmengine.evaluator import DumpResults
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 from torch import Tensor, nn
@@ -127,6 +129,8 @@ def check_names(classes: Sequence[str], loop: BaseLoop, of: str) -> None:
 def check_start(model: Mapping[str, Any], dataset: Any) -> None:
     """Make sure that the weights of a whole model, from its `init_cfg`, have classes in the order of the data.
 
+    Other classes of the same number are a warning.
+
     Raises:
         ValueError: The order differs; the sentence has both.
     """
@@ -140,6 +144,13 @@ def check_start(model: Mapping[str, Any], dataset: Any) -> None:
             f'model.init_cfg.checkpoint={start["checkpoint"]!r} has the classes {by_name.listed(theirs)}, and '
             f'{by_name.place(dataset)} has them in the order {by_name.listed(ours)}: start from it by '
             '--cfg-options load_from=PATH, by which they follow their names'
+        )
+    if ours != theirs and len(ours) == len(theirs):
+        print_log(
+            f'the classifier starts from rows of other classes, {by_name.listed(theirs)}, by model.init_cfg.checkpoint='
+            f'{start["checkpoint"]!r}: by load_from it would be trained anew',
+            logger='current',
+            level=logging.WARNING,
         )
 
 
