@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..weights.fit import listed
+
 if TYPE_CHECKING:
     from mmengine.evaluator import DumpResults
 
@@ -150,8 +152,7 @@ def dump(path: str) -> DumpResults:
 
 def told(absent: Sequence[str]) -> str:
     """That classes are absent, as `cat, dog are absent`, with the first names of many."""
-    names = ', '.join(absent[:MOST]) + (f' and {len(absent) - MOST} more' if len(absent) > MOST else '')
-    return f'{names} {"is" if len(absent) == 1 else "are"} absent'
+    return f'{listed(absent, MOST)} {"is" if len(absent) == 1 else "are"} absent'
 
 
 def calibration_error(confidence: Tensor, right: Tensor) -> Tensor:

@@ -36,14 +36,15 @@ def misfits(
             if key in theirs and _counted(theirs[key], ones) != _counted(shape, ones)
         ],
     )
-    return '; '.join(f'{kind}: {_listed(keys)}' for kind, keys in found.items() if keys)
+    return '; '.join(f'{kind}: {listed(keys)}' for kind, keys in found.items() if keys)
 
 
 def _counted(shape: Sequence[int], ones: bool) -> list[int]:
     return [side for side in shape if side != 1 or not ones]
 
 
-def _listed(keys: Sequence[str], most: int = 4) -> str:
+def listed(keys: Sequence[str], most: int = 4) -> str:
+    """The first names of many, for a sentence."""
     return ', '.join(keys[:most]) + (f' and {len(keys) - most} more' if len(keys) > most else '')
 
 

@@ -200,9 +200,7 @@ def pretrained_cfg(settings: Mapping[str, Any], channels: int = 3) -> dict[str, 
     if not said:
         return {}
     mean, std = normalization(said).values()
-    found: dict[str, Any] = dict(
-        mean=[0.0], std=[1 / BYTE]
-    )  # what timm has divided by 255, and this network wants whole
+    found: dict[str, Any] = dict(mean=[0.0], std=[1 / BYTE])  # timm divides by 255 what this network wants whole
     if mean and std:
         found = dict(mean=[v / BYTE for v in mean], std=[v / BYTE for v in std])
     found = {k: v * channels if len(v) == 1 else v for k, v in found.items()}

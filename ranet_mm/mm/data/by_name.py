@@ -12,6 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS as ROOT_DATASETS
 
 from ...registry import DATASETS
+from ...weights import fit
 from ...weights.description import class_names
 
 TYPE = 'ranet_mm.by_name'
@@ -112,7 +113,7 @@ def checked(classes: Iterable[Any], once: bool = True) -> tuple[str, ...]:
 
 def listed(classes: Sequence[str], most: int = MOST) -> str:
     """Some names for a sentence."""
-    return ', '.join(classes[:most]) + (f' and {len(classes) - most} more' if len(classes) > most else '')
+    return fit.listed(classes, most)
 
 
 def place(dataset: Any) -> str:
