@@ -10,14 +10,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from . import openvino_graph
 from .compiling import compiled_units
 from .deployment import deploy
 
 Run = Callable[[Tensor], Tensor]
 DTYPES = ('bfloat16', 'float16')
-PACKAGES = dict(onnxruntime='onnxruntime', openvino='openvino', tensorrt='torch_tensorrt')
+PACKAGES = dict(
+    onnxruntime=('onnxruntime', 'onnxscript'),
+    openvino=('openvino',),
+    int8=('openvino', 'nncf'),
+    tensorrt=('torch_tensorrt',),
+)
+EXTRA = "'ranet_mm[runtimes]'"  # which has them all but TensorRT
 TRAINABLE = ('eager', 'channels_last', *DTYPES, 'compile')
 WORDS = (*TRAINABLE, 'deploy', *PACKAGES)
+RUNTIMES = ('deploy', 'eager', 'compile', *PACKAGES)  # forms that a command line offers by `--runtime`
 
 
 def words_of(form: str, train: bool = False) -> tuple[str, ...]:
@@ -31,9 +39,15 @@ def words_of(form: str, train: bool = False) -> tuple[str, ...]:
     for word in words:
         if word not in allowed:
             raise ValueError(f'form {form!r} is not allowed: its words must be of {", ".join(allowed)}, joined by +')
-        if word in PACKAGES and find_spec(PACKAGES[word]) is None:
-            raise ModuleNotFoundError(f'form {form!r} needs {PACKAGES[word]}, which is not installed')
+        for package in missing(word):
+            source = package if word == 'tensorrt' else EXTRA
+            raise ModuleNotFoundError(f'form {form!r} needs {package}, which is not installed: pip install {source}')
     return words
+
+
+def missing(word: str) -> list[str]:
+    """The packages that a word of a form needs and that are not installed."""
+    return [package for package in PACKAGES.get(word, ()) if find_spec(package) is None]
 
 
 def in_form(model: nn.Module, form: str, images: Tensor, train: bool = False) -> Run:
@@ -42,7 +56,8 @@ def in_form(model: nn.Module, form: str, images: Tensor, train: bool = False) ->
     Args:
         model: It is changed: take a copy to keep it.
         form: Words joined by +; see `WORDS`.
-        images: An example of what it will be called with, on the model's device.
+        images: An example of what it will be called with, on the model's device. `int8` takes the ranges of its values
+            from these: training images for the right ones, while speed is that of any.
         train: Whether gradients are to flow.
     """
     words = words_of(form, train)
@@ -67,15 +82,28 @@ def in_form(model: nn.Module, form: str, images: Tensor, train: bool = False) ->
     return call
 
 
-def for_each_size(model: nn.Module, form: str) -> Run:
-    """`in_form` for images of any size: other libraries get the model anew for each, as they fix the size."""
-    words_of(form)
+def for_each_size(model: nn.Module, form: str, calibration: Tensor | None = None) -> Run:
+    """`in_form` for images of any size: other libraries get the model anew for each, as they fix the size.
+
+    Args:
+        model: It is changed.
+        form: See `in_form`.
+        calibration: Training images as the model is shown them, (N, C, H, W), which `int8` needs; others are not
+            allowed to be of another size then.
+
+    Raises:
+        ValueError: `int8` has none.
+    """
+    words = {*words_of(form)}
+    if 'int8' in words and calibration is None:
+        raise ValueError(f'form {form!r} needs images to calibrate with')
     runs: dict[tuple[int, ...], Run] = {}
 
     def call(x: Tensor) -> Tensor:
-        size = tuple(x.shape[1:]) if {*form.split('+')} & {*LIBRARIES} else ()
+        example = calibration if 'int8' in words else x
+        size = tuple(example.shape[1:]) if words & {*LIBRARIES} else ()
         if size not in runs:
-            runs[size] = in_form(model, form, x)
+            runs[size] = in_form(model, form, example)
         return runs[size](x)
 
     return call
@@ -100,16 +128,13 @@ def by_onnxruntime(model: nn.Module, images: Tensor) -> Run:
 
 def by_openvino(model: nn.Module, images: Tensor) -> Run:
     """OpenVINO on the CPU, in float32, with as many threads as PyTorch has."""
-    import openvino
+    return openvino_graph.runner(openvino_graph.converted(model, images))
 
-    sides = images.shape[1:]
-    with torch.no_grad():
-        graph = openvino.convert_model(model, example_input=torch.zeros(2, *sides), input=[-1, *sides])
-    options = dict(
-        INFERENCE_NUM_THREADS=torch.get_num_threads(), INFERENCE_PRECISION_HINT='f32', PERFORMANCE_HINT='LATENCY'
-    )
-    compiled = openvino.compile_model(graph, 'CPU', options)
-    return lambda x: torch.from_numpy(compiled(x.numpy())[0])
+
+def by_int8(model: nn.Module, images: Tensor) -> Run:
+    """OpenVINO on the CPU, in 8-bit integers whose ranges are those of the images."""
+    graph = openvino_graph.converted(model, images)
+    return openvino_graph.runner(openvino_graph.quantized(graph, images))
 
 
 def by_tensorrt(model: nn.Module, images: Tensor) -> Run:
@@ -120,5 +145,5 @@ def by_tensorrt(model: nn.Module, images: Tensor) -> Run:
 
 
 LIBRARIES: dict[str, Callable[[nn.Module, Tensor], Run]] = dict(
-    onnxruntime=by_onnxruntime, openvino=by_openvino, tensorrt=by_tensorrt
+    onnxruntime=by_onnxruntime, openvino=by_openvino, int8=by_int8, tensorrt=by_tensorrt
 )

@@ -11,7 +11,7 @@ from ranet_mm import machine
 from ranet_mm.lab import speed
 from ranet_mm.runtimes import PACKAGES, TRAINABLE, for_each_size, in_form, words_of
 
-TOLERANCE = dict(bfloat16=0.1, float16=0.02)
+TOLERANCE = dict(bfloat16=0.1, float16=0.02, int8=0.1)
 
 
 def network() -> nn.Module:
