@@ -7,6 +7,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,16 @@ from torch.utils.data import Dataset
 from .. import weights
 from ..lab.card import render, spread
 from ..lab.predictions import calibration_error
+from ..lab.shown import spaced
+from ..openvino_graph import CALIBRATION
+from ..runtimes import for_each_size, words_of
 from ..weights import description, showing
 from ..weights.read import read, weights_of
 from .program import command, option, shared, write_json
 
 DIGITS = 'digits'  # scikit-learn's, as data
 KEPT = 'data', 'images', 'accuracy', 'calibration_error'  # of figures on other images
+OF_INT8 = 'openvino', 'nncf'  # packages that make its figures
 
 
 @command(
@@ -32,6 +37,8 @@ KEPT = 'data', 'images', 'accuracy', 'calibration_error'  # of figures on other 
     option('record', type=Path, help='record of the run that made the weights; gets the figures'),
     option('--runs', type=Path, nargs='+', default=[], metavar='RECORD',
            help='records of runs that differ by seed alone, for the spread'),
+    option('--int8', metavar='DATA',
+           help=f'measure in 8-bit integers too, calibrated on this folder of training images; or {DIGITS}'),
     option('--weights', nargs='+', metavar='PART',
            help='first ship these: a checkpoint of the run, or the parts it was split into'),
     shared('--batch-size', default=250),
@@ -46,18 +53,23 @@ def main(args: Namespace) -> int:
     rows = weights.index()
     if args.name not in rows and not args.weights:
         raise ValueError(f'weights {args.name!r} are not known: allowed are {", ".join(rows) or "none yet"}')
-    for path in (args.record, *args.runs, *([] if args.data == DIGITS else [Path(args.data)])):
+    if args.int8:
+        words_of('int8')
+    folders = [Path(data) for data in (args.data, args.int8) if data and data != DIGITS]
+    for path in (args.record, *args.runs, *folders):
         if not path.exists():
             raise FileNotFoundError(f'{str(path)!r} does not exist')
     record, *others = (json.loads(path.read_text(encoding='utf-8')) for path in (args.record, *args.runs))
     runs = spread(record, others)
-    tested = test_images(args.data)
+    tested = images_of(args.data, 'test')
     if args.weights:
         ship(args.name, args.weights, record, tested.metainfo['classes'])
         return write_card_anew(args)
     row, data = weights.index()[args.name], data_name(tested, 'test')
     found = figures(*predict(args.name, args.data, args.batch_size))
     now = dict(weights=args.name, sha256=row['sha256'], data=data, **found, runs=runs)
+    if int8 := in_int8(args) if args.int8 else still(record.get('shipped'), now):
+        now['int8'] = int8
     record['shipped'] = dict(now, also=earlier(record.get('shipped'), now))
     write_json(args.record, record)
     file = Path(row['file'])
@@ -67,9 +79,26 @@ def main(args: Namespace) -> int:
     return 0
 
 
+def in_int8(args: Namespace) -> dict[str, Any]:
+    """Accuracy in 8-bit integers on the same test images, and by what it was calibrated."""
+    from ..mm.data.identity import data_name
+
+    found = figures(*predict(args.name, args.data, args.batch_size, args.int8))
+    made_by = {name: version(name) for name in OF_INT8}
+    data = data_name(images_of(args.int8, 'train'), 'train')
+    return dict(accuracy=found['accuracy'], calibration=dict(data=data, images=CALIBRATION), versions=made_by)
+
+
+def still(old: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any] | None:
+    """Figures in 8-bit integers of the same weights on the same images."""
+    same = old and all(old[name] == now[name] for name in ('sha256', 'data'))
+    return old.get('int8') if same else None
+
+
 def write_card_anew(args: Namespace) -> int:
     """In another process: weights are registered in timm when the package is imported."""
     runs = ['--runs', *map(str, args.runs)] if args.runs else []
+    runs += ['--int8', args.int8] if args.int8 else []
     options = ['--batch-size', str(args.batch_size), *runs, *['--debug'] * args.debug]
     command = [sys.executable, '-m', 'ranet', 'card', args.name, args.data, str(args.record), *options]
     return subprocess.run(command, check=False).returncode
@@ -83,12 +112,12 @@ def earlier(old: dict[str, Any] | None, now: dict[str, Any]) -> list[dict[str, A
     return [figures for figures in both if figures['data'] != now['data']]
 
 
-def test_images(data: str) -> Any:
-    """The data set of a folder or of the digits to test on."""
+def images_of(data: str, split: str) -> Any:
+    """The data set of a folder or of a split of the digits, without changes to its images."""
     from ..mm.data.datasets import Digits, ImageFolder
 
     load = [dict(type='ranet_mm.LoadImage')]
-    return Digits('test', pipeline=load) if data == DIGITS else ImageFolder(data, pipeline=load, test_mode=True)
+    return Digits(split, pipeline=load) if data == DIGITS else ImageFolder(data, pipeline=load, test_mode=True)
 
 
 def ship(name: str, files: Sequence[str], record: dict[str, Any], classes: Sequence[str]) -> None:
@@ -133,15 +162,22 @@ class Pairs(Dataset):
 
 
 @torch.no_grad()
-def predict(name: str, data: str, batch_size: int) -> tuple[Tensor, Tensor, list[str]]:
-    """Probabilities (N, classes), labels (N,) and class names of test images, through timm's own transform."""
+def predict(name: str, data: str, batch_size: int, calibration: str | None = None) -> tuple[Tensor, Tensor, list[str]]:
+    """Probabilities (N, classes), labels (N,) and class names of test images, through timm's own transform.
+
+    With images to calibrate with, a folder or the digits, the network computes in 8-bit integers.
+    """
     import timm
     from timm.data import create_transform, resolve_model_data_config
 
-    model = timm.create_model(name, pretrained=True).eval()
-    names = model.pretrained_cfg.get('label_names')
-    images, classes = load(data, create_transform(**resolve_model_data_config(model)), names)
-    found = [(model(x).softmax(1), y) for x, y in torch.utils.data.DataLoader(images, batch_size)]
+    run = model = timm.create_model(name, pretrained=True).eval()
+    names, transform = model.pretrained_cfg.get('label_names'), create_transform(**resolve_model_data_config(model))
+    images, classes = load(data, transform, names)
+    if calibration:
+        trained = Pairs(images_of(calibration, 'train'), transform)
+        seen = torch.stack([trained[i][0] for i in spaced(range(len(trained)), CALIBRATION)])
+        run = for_each_size(model, 'int8', seen)
+    found = [(run(x).softmax(1), y) for x, y in torch.utils.data.DataLoader(images, batch_size)]
     scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
     return scores, labels, classes
 
@@ -155,7 +191,7 @@ def load(
     """
     from ..mm.data.by_name import by_name
 
-    tested = test_images(data)
+    tested = images_of(data, 'test')
     tested = by_name(tested, names) if names else tested
     return Pairs(tested, transform), list(tested.metainfo['classes'])
 

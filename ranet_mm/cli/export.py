@@ -1,9 +1,8 @@
-"""Export a model to ONNX, TorchScript or torch.export, and check the file against the model."""
+"""Export a model to ONNX, OpenVINO, TorchScript or torch.export, and check the file against the model."""
 
 from __future__ import annotations
 
 import copy
-import json
 import warnings
 from argparse import ArgumentError, Namespace
 from collections.abc import Callable, Mapping
@@ -13,14 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from ..deployment import deploy
+from ..images import read as read_image
+from ..lab import shown
+from ..lab.exported import about, describe_onnx, read_graph, read_onnx, write_graph
+from ..openvino_graph import converted, quantized
+from ..runtimes import words_of
 from ..weights import showing
-from ..weights.description import OF_TIMM, agreed, of_checkpoint, own_cfg
+from ..weights.description import agreed, of_checkpoint, own_cfg
 from ..weights.fit import fitting
-from ..weights.read import ABOUT, read, weights_of
+from ..weights.read import read, weights_of
 from .program import check_ending, command, option, parse_options
 
 Run = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-4  # of logits, relative and absolute
+FIXED = ('.xml',)  # formats of one size of images
+EIGHTH = 8  # of the images to calibrate with, every so many are looked at in float32 too
 
 
 def write_onnx(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:
@@ -30,22 +36,8 @@ def write_onnx(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, 
     )  # fmt: skip
 
 
-def describe(path: Path, model: nn.Module) -> None:
-    """Write into the metadata of an ONNX file how images are shown to the network and what its classes are called."""
-    import onnx
-
-    cfg = {k: v for k, v in model.pretrained_cfg.items() if k in (*OF_TIMM, 'label_names') and v is not None}
-    about = dict(getattr(model, 'description', {}), pretrained_cfg=cfg | dict(num_classes=model.num_classes))
-    written = onnx.load(path)
-    onnx.helper.set_model_props(written, {ABOUT: json.dumps(about)})
-    onnx.save(written, path)
-
-
-def read_onnx(path: Path) -> Run:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    return lambda images: torch.from_numpy(session.run(None, {'images': images.numpy()})[0])
+def write_openvino(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:
+    write_graph(converted(model, images), path, about(model))
 
 
 def write_torchscript(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:
@@ -58,9 +50,10 @@ def write_program(model: nn.Module, images: Tensor, path: Path, axes: Mapping[in
 
 
 FORMATS: dict[str, tuple[Callable[..., None], Callable[[Path], Run]]] = {
-    '.onnx': (write_onnx, read_onnx),
+    '.onnx': (write_onnx, lambda path: read_onnx(path)[0]),
     '.pt': (write_torchscript, lambda path: torch.jit.load(str(path))),
     '.pt2': (write_program, lambda path: torch.export.load(path).module()),
+    '.xml': (write_openvino, lambda path: read_graph(path)[0]),
 }
 
 
@@ -72,6 +65,12 @@ FORMATS: dict[str, tuple[Callable[..., None], Callable[[Path], Run]]] = {
     '--overwrite',
     option(
         '--deploy', action='store_true', help='with normalization folded into the convolutions: the same logits, faster'
+    ),
+    option(
+        '--int8',
+        nargs='+',
+        metavar='IMAGE',
+        help='in 8-bit integers (.xml alone), whose ranges are those of these training images, as in a folder of them',
     ),
     option('--num-classes', type=int, help="classes (the variant's own by default)"),
     option('--model-kwargs', nargs='*', default=[], metavar='KEY=VALUE', help='change the model'),
@@ -86,26 +85,47 @@ def main(args: Namespace) -> None:
         raise ArgumentError(None, f'--opset {args.opset} is not allowed: it must be 18 or later')
     if args.pretrained and args.checkpoint:
         raise ArgumentError(None, '--pretrained and --checkpoint exclude each other')
-    if args.out.exists() and not args.overwrite:
-        raise FileExistsError(f'{str(args.out)!r} exists: --overwrite replaces it')
+    if args.int8 and args.out.suffix != '.xml':
+        raise ArgumentError(None, f'--int8 is not allowed with {str(args.out)!r}: it needs a file that ends in .xml')
+    if args.out.suffix == '.xml':
+        words_of('int8' if args.int8 else 'openvino')
+    for file in [args.out, *[args.out.with_suffix('.bin')] * (args.out.suffix == '.xml')]:
+        if file.exists() and not args.overwrite:
+            raise FileExistsError(f'{str(file)!r} exists: --overwrite replaces it')
     model = build(args)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    form = deploy(copy.deepcopy(model)) if args.deploy else model
+    (write_int8 if args.int8 else write_exact)(model, form, args)
+    print(f'written and checked: {args.out}')
+
+
+def write_exact(model: nn.Module, form: nn.Module, args: Namespace) -> None:
+    """Write the model in a form, and say by how much the file's logits differ from the model's."""
     side = model.arch.img_size
-    if args.static or model.head.global_pool.pool_type == 'flatten':
+    if args.static or args.out.suffix in FIXED or model.head.global_pool.pool_type == 'flatten':
         axes, shape, sides = {0: 'batch'}, (side, side), [side]
     else:  # traced with images that are not square, and checked at an odd size too
         axes, shape, sides = {0: 'batch', 2: 'height', 3: 'width'}, (96, 64), [side, side * 5 // 4 + 1]
     images = torch.randn(2, model.in_chans, *shape)  # of one, the batch would be taken for fixed
     write, load = FORMATS[args.out.suffix]
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # about the exporters' own future
-        write(deploy(copy.deepcopy(model)) if args.deploy else model, images, args.out, axes, args.opset)
+        write(form, images, args.out, axes, args.opset)
         if args.out.suffix == '.onnx':
-            describe(args.out, model)
+            describe_onnx(args.out, about(model))
         run = load(args.out)
         for side in args.sizes or sides:
             print(f'{side}x{side}: logits differ by at most {check(model, run, sample_images(model, side)):.1e}')
-    print(f'written and checked: {args.out}')
+
+
+@torch.no_grad()
+def write_int8(model: nn.Module, form: nn.Module, args: Namespace) -> None:
+    """Write the form in 8-bit integers, and say how often the file classifies as the model does."""
+    images = shown.calibration(model, args.int8, read_image)
+    write_graph(quantized(converted(form, images), images), args.out, about(model))
+    some = images[::EIGHTH]
+    alike = (read_graph(args.out)[0](some).argmax(1) == model(some).argmax(1)).sum()
+    print(f'{len(images)} images to calibrate with; {alike} of {len(some)} of them get the class that float32 gives')
 
 
 def build(args: Namespace) -> nn.Module:

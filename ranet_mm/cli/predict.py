@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from argparse import Namespace
+from argparse import ArgumentError, Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,43 +18,49 @@ from tqdm import tqdm
 from .. import image_files, weights
 from ..deployment import has_deploy_form
 from ..images import read as read_image
-from ..lab import shown
+from ..lab import exported, shown
 from ..machine import cores
-from ..runtimes import Run, for_each_size, words_of
+from ..runtimes import RUNTIMES, Run, for_each_size, missing, words_of
 from ..weights import description, showing
 from ..weights.read import read, weights_of
-from .program import FILE, Positive, check_timm_model, command, option, table
+from .program import FILE, Positive, check_timm_model, command, option, shared, table
 
 DEFAULT = next(iter(weights.index()))  # model
 COLUMNS = ('image', 'class', 'probability')
 MANY = 100  # images, above which progress is shown
 DECODERS = 4  # threads at most
-RUNTIMES = ('deploy', 'eager', 'compile', 'onnxruntime', 'openvino', 'tensorrt')
+MORE = 2000  # images, from which on OpenVINO's reading of the network pays
 
 
 @command(
     option('images', nargs='+', metavar='IMAGE',
            help="image files, folders of them, or quoted patterns: 'photos/**/*.jpg'"),
     option('--model', help=f'name in timm, with the tag of its weights ({DEFAULT} by default)'),
-    '--checkpoint',
+    shared('--checkpoint', help='weights from a file, of timm, of OpenMMLab, or of `ranet export` (.onnx, .xml)'),
     '--batch-size',
     '--device',
-    option('--runtime', choices=RUNTIMES, default=RUNTIMES[0],
+    option('--runtime', choices=RUNTIMES,
            help='what computes: PyTorch with normalization folded into convolutions (deploy, the default), or as it is '
-           '(eager), or compiled; or another library, where it is installed'),
+           '(eager), or compiled; or another library, where it is installed (openvino is the default on a CPU for '
+           f'{MORE:,} images or more; int8 is OpenVINO in 8-bit integers)'),
+    option('--calibration', nargs='+', metavar='IMAGE',
+           help='with --runtime int8: training images to take the ranges of values from, as in a folder of them'),
     option('--topk', type=int, action=Positive, default=5, metavar='K', help='classes to show of each image'),
     option('--json', **FILE, help='write every probability to this file too'),
 )  # fmt: skip
 def main(args: Namespace) -> None:
     """Print a table, and write JSON where it is asked for; images that cannot be read cost no others theirs."""
-    words_of(args.runtime)
+    if (args.runtime == 'int8') != bool(args.calibration):
+        raise ArgumentError(None, '--runtime int8 and --calibration need each other')
+    words_of(args.runtime or 'eager')
     paths = image_files.find(args.images)
     model = load(args.model, args.checkpoint).to(args.device)
+    form = form_for(model, args, len(paths))
     said = getattr(model, 'description', {})
     names = class_names(model)
     other_sizes: set[str] = set()
-    form = args.runtime if args.runtime != 'deploy' or has_deploy_form(model) else 'eager'
-    run = for_each_size(model, form)
+    calibration = shown.calibration(model, args.calibration, read_image) if args.calibration else None
+    run = for_each_size(model, form, calibration)
     results = probabilities(model, paths, args.batch_size, args.device, other_sizes, run)
     quiet = None if len(paths) > MANY else True  # None: where standard error is no terminal
     bar = tqdm(results, 'predicting', len(paths), leave=False, unit=' images', disable=quiet)
@@ -71,6 +77,32 @@ def main(args: Namespace) -> None:
         raise ValueError('; '.join(unread + others))
 
 
+def form_for(model: nn.Module, args: Namespace, images: int) -> str:
+    """The form that is asked for, or else the fastest for so many images.
+
+    Raises:
+        ValueError: Another one, or another device, than that of a file of `ranet export`.
+    """
+    if isinstance(model, exported.Exported):
+        if args.runtime or args.device != 'cpu':
+            asked = f'--runtime {args.runtime}' if args.runtime else f'--device {args.device}'
+            raise ValueError(f'{asked} is not allowed with {args.checkpoint!r}: its own library computes on the CPU')
+        return 'eager'
+    pipeline = getattr(model, 'description', {}).get('pipeline')
+    if not args.runtime and images >= MORE and args.device == 'cpu' and one_size(pipeline) and not missing('openvino'):
+        print(
+            f'hint: OpenVINO computes, from {MORE:,} images on; --runtime deploy leaves it to PyTorch', file=sys.stderr
+        )
+        return 'openvino'
+    form = args.runtime or 'deploy'
+    return form if form != 'deploy' or has_deploy_form(model) else 'eager'
+
+
+def one_size(pipeline: showing.Pipeline | None) -> bool:
+    """Whether all images become of one size: other libraries read the network anew for each. timm's transform crops."""
+    return pipeline is None or any('Crop' in showing.short(step['type']) for step in showing.steps(pipeline))
+
+
 def load(name: str | None, checkpoint: str | None) -> nn.Module:
     """The model with its weights, shipped ones or those of a file, which may say what model it holds."""
     if not checkpoint:
@@ -78,6 +110,8 @@ def load(name: str | None, checkpoint: str | None) -> nn.Module:
 
         check_timm_model(name or DEFAULT)
         return timm.create_model(name or DEFAULT, pretrained=True).eval()
+    if Path(checkpoint).suffix in exported.READERS:
+        return exported.Exported(checkpoint)
     found = read(checkpoint)
     state, _ = weights_of(found)
     about = description.of_checkpoint(found, state)

@@ -11,6 +11,8 @@ from typing import Any
 
 from ..lab.predictions import ENDINGS, dump
 from ..mm import config
+from ..mm.data.switches import datasets
+from ..runtimes import RUNTIMES, words_of
 from .program import check_ending, command, is_main_process, option, run_options
 
 MEANS = ('single-label/', 'multi-label/')  # metrics of mmpretrain that are means over all classes
@@ -25,6 +27,9 @@ MEANS = ('single-label/', 'multi-label/')  # metrics of mmpretrain that are mean
            help="write predictions as arrays (.npz) or as mmpretrain's tools read them (.pkl)"),
     option('--tta', action='store_true', help='average the scores of each image and of its mirror image'),
     option('--show-dir', metavar='DIR', help='write the images with their predictions to this folder'),
+    option('--runtime', choices=RUNTIMES, default='eager',
+           help='what computes the logits of a classifier, as in predict; int8 is calibrated with images of the '
+           "config's training set"),
     option('--interval', type=int, default=1, help='with --show-dir, draw every n-th image'),
 )  # fmt: skip
 def main(args: Namespace) -> None:
@@ -37,6 +42,9 @@ def main(args: Namespace) -> None:
     dumps = {name: path for name, path in dumps.items() if path}
     for name, path in dumps.items():
         check_ending(name, path, ENDINGS, 'predictions need a name that ends')
+    words_of(args.runtime)
+    if args.amp and args.runtime != 'eager':
+        raise ArgumentError(None, f'--amp does not go with --runtime {args.runtime}, which has a precision of its own')
     cfg = configure(args)
     from ..mm.engine import launch
     from ..mm.engine.workdir import shown
@@ -79,9 +87,29 @@ def configure(args: Namespace) -> config.Config:
         cfg.test_cfg.fp16 = fast_in_half()
     if args.show_dir:
         draw_predictions(cfg, args.show_dir, args.interval)
+    if args.runtime != 'eager':
+        set_runtime(cfg, args.runtime)
     if args.tta:
         add_tta(cfg)
     return cfg
+
+
+def set_runtime(cfg: config.Config, runtime: str) -> None:
+    """Have another form or library compute the logits; `int8` sees training images by the test pipeline for it.
+
+    Raises:
+        ValueError: The config is of another library, or has no training set to calibrate with.
+    """
+    scope = cfg.get('default_scope', 'mmpretrain')
+    if scope != 'mmpretrain':
+        raise ValueError(f'--runtime {runtime} is not allowed here: a config of {scope} is of no classifier')
+    hook = dict(type='ranet_mm.RuntimeHook', form=runtime)
+    if runtime == 'int8':
+        if not cfg.get('train_dataloader'):
+            raise ValueError('--runtime int8 is not allowed here: the config has no train_dataloader to calibrate with')
+        ((_, dataset),) = datasets(cfg, ['train_dataloader'])
+        hook['calibration'] = dict(deepcopy(dataset), pipeline=deepcopy(cfg.test_dataloader.dataset.pipeline))
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
 def draw_predictions(cfg: config.Config, folder: str, interval: int) -> None:

@@ -88,6 +88,7 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
         ('Data', _data(data_label(record), images, shipped['data'], tested)),
         ('Accuracy', f'**{shipped["accuracy"]:.2f} %** on the test images, one view, seed {record["seed"]}'),
         *trained,
+        *_in_int8(shipped.get('int8')),
         ('95 % interval', f'{low:.2f} to {high:.2f} %, from the number of test images alone'),
         ('Over seeds', over_seeds(shipped.get('runs', []))),
         *((f'On {other["data"]}', f'{other["accuracy"]:.2f} %') for other in shipped.get('also', [])),
@@ -100,6 +101,14 @@ def _rows(record: Record, size: int) -> list[tuple[str, str]]:
         ('Made at', f'commit `{record["commit"]}`, torch {record["versions"]["torch"]}'),
         ('File', f'{size / 2**20:.1f} MiB, SHA-256 `{shipped["sha256"]}`'),
     ]
+
+
+def _in_int8(found: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if not found:
+        return []
+    calibrated = f'calibrated on {found["calibration"]["images"]} images of {found["calibration"]["data"]}'
+    versions = ', '.join(f'{name} {version}' for name, version in found['versions'].items())
+    return [('In 8-bit integers', f'{found["accuracy"]:.2f} %, {calibrated} ({versions})')]
 
 
 def _data(trained: str, images: int, tested: str, test_images: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .. import image_files
+from ..openvino_graph import CALIBRATION
 from ..weights import showing
 
 Open = Callable[[str], Any]  # a path -> an RGB image of PIL
@@ -139,3 +141,31 @@ def preprocess(images: Tensor, said: dict[str, Any]) -> Tensor:
     divisor = given.get('pad_size_divisor', 1)
     height, width = (-side % divisor for side in images.shape[-2:])
     return F.pad(images, (0, width, 0, height), value=given.get('pad_value', 0))
+
+
+def calibration(model: nn.Module, arguments: Sequence[str], open_image: Open) -> Tensor:
+    """Images to calibrate 8-bit values with, (N, C, H, W), as the network gets them: at most `CALIBRATION`.
+
+    Args:
+        model: See `reader`.
+        arguments: Paths, folders and patterns, of whose images every n-th is taken in the order of their names, so that
+            the folders of all classes are.
+        open_image: See `reader`.
+
+    Raises:
+        FileNotFoundError: A path does not exist.
+        ValueError: An image cannot be shown to the network, or they become of several sizes.
+    """
+    read, said = reader(model, open_image), getattr(model, 'description', {})
+    images = [read(path) for path in spaced(image_files.find(arguments), CALIBRATION)]
+    sizes = {tuple(image.shape[1:]) for image in images}
+    if len(sizes) > 1:
+        told = ', '.join(f'{width}x{height}' for height, width in sorted(sizes)[:3])
+        raise ValueError(f'images {" ".join(arguments)!r} to calibrate with are not allowed: they are of {told} pixels')
+    return preprocess(torch.stack(images), said).float()
+
+
+def spaced(items: Sequence[Any], most: int) -> list[Any]:
+    """All items, or else so many of them, at even distances."""
+    count = min(most, len(items))
+    return [items[i * len(items) // count] for i in range(count)]

@@ -16,11 +16,12 @@ from .interrupt import InterruptHook
 from .progress import ProgressHook
 from .progressive_resize import ProgressiveResizeHook
 from .record import RecordHook
+from .runtime import RuntimeHook
 from .runtime_info import RuntimeInfoHook
 
 __all__ = [
     'ChannelsLastHook', 'CheckpointGuardHook', 'DataGuardHook', 'FinalTestHook', 'InterruptHook', 'ProgressHook',
-    'ProgressiveResizeHook', 'RecordHook', 'RuntimeInfoHook',
+    'ProgressiveResizeHook', 'RecordHook', 'RuntimeHook', 'RuntimeInfoHook',
 ]  # fmt: skip
 
 
