@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent
 
 MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision>=0.22', 'matplotlib', 'rich', 'safetensors']
 EXPORT = ['onnxscript', 'onnxruntime', 'scikit-learn>=1.5']
+RUNTIMES = ['onnxscript', 'onnxruntime', 'openvino>=2025.0', 'nncf>=2.16']
 CLUSTER = ['submitit>=1.5']
 EXTRAS = {
     'timm': ['timm>=1.0.25', 'safetensors', 'tqdm'],
@@ -18,8 +19,18 @@ EXTRAS = {
     'seg': [*MM, 'onedl-mmsegmentation>=1.4.2'],
     'det': [*MM, 'onedl-mmdetection>=3.5.1'],
     'export': EXPORT,
+    'runtimes': RUNTIMES,
     'cluster': CLUSTER,
-    'dev': [*EXPORT, *CLUSTER, 'modelindex', 'pytest>=8', 'pytest-xdist>=3', 'ruff>=0.14', 'setuptools>=70.1'],
+    'dev': [
+        *EXPORT,
+        *RUNTIMES,
+        *CLUSTER,
+        'modelindex',
+        'pytest>=8',
+        'pytest-xdist>=3',
+        'ruff>=0.14',
+        'setuptools>=70.1',
+    ],
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ranet_mm import weights
-from ranet_mm.cli.card import calibration_error, earlier, figures, load, main, predict, ship
+from ranet_mm.cli.card import calibration_error, earlier, figures, load, main, predict, ship, still
 from ranet_mm.lab.card import interval, limits, render, spread
 
 ROOT = Path(__file__).parents[1]
@@ -169,6 +169,27 @@ def test_shipped_digits_reach_their_card_through_timm_and_mmpretrain():
         scores = model(model.data_preprocessor(dict(inputs=images))['inputs'])
     right = scores.argmax(1) == torch.tensor(digits.get_gt_labels())
     assert 100 * right.float().mean().item() == stated
+
+
+@pytest.mark.slow
+def test_digits_in_int8_are_within_a_third_of_a_point():
+    for name in ('openvino', 'nncf', 'mmpretrain'):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install 'ranet_mm[runtimes]'")
+    (run,) = [r for r in RECORDS if r.get('shipped', {}).get('weights') == 'attention56_cifar.digits']
+    found = figures(*predict('attention56_cifar.digits', 'digits', 90, 'digits'))['accuracy']
+    assert found == pytest.approx(run['shipped']['accuracy'], abs=0.3)
+
+
+def test_figures_in_int8_stay_with_their_weights():
+    int8 = dict(accuracy=89.9, calibration=dict(data='CIFAR-10', images=512), versions=dict(openvino='1', nncf='2'))
+    run = record()
+    run['shipped']['int8'] = int8
+    line = '| In 8-bit integers | 89.90 %, calibrated on 512 images of CIFAR-10 (openvino 1, nncf 2) |'
+    assert line in render('net.cifar10', run, 2**20)
+    same = dict(sha256='ab', data='CIFAR-10 (JPEG copy)')
+    assert still(run['shipped'], same) == int8
+    assert still(run['shipped'], same | dict(sha256='cd')) is still(run['shipped'], same | dict(data='A')) is None
+    assert still(None, same) is None
 
 
 def test_weights_of_a_run_in_parts_are_shipped(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import re
 import runpy
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from ranet_mm.cli import (
     configs,
     confusion_matrix,
     eval_metric,
+    export,
     models,
     predict,
     print_config,
@@ -227,9 +229,14 @@ class TestPredict:
         assert best.split()[:2] == [image, first['predictions'][0]['label']]
         assert next_best.split()[0] == first['predictions'][1]['label']
 
-    @pytest.mark.parametrize('which', ['epoch_1.pth', '.pth', '.safetensors'])
+    @pytest.mark.parametrize('which', ['epoch_1.pth', '.pth', '.safetensors', 'file.xml', 'file.onnx'])
     def test_a_checkpoint_says_what_model_it_holds(self, trained, published, which):
         path = published.get(which, trained[1] / which)
+        if which.startswith('file'):
+            for name in dict(xml=['openvino'], onnx=['onnxruntime', 'onnxscript'])[path.suffix[1:]]:
+                pytest.importorskip(name, reason=f"{name} is not installed: pip install 'ranet_mm[runtimes]'")
+            path, checkpoint = Path(which), str(trained[1] / 'epoch_1.pth')
+            assert export.main(['attention56_cifar', which, '--checkpoint', checkpoint, '--sizes', '32']) == 0
         sample = trained[1].parent / 'images/test/dog/0.png'
         assert predict.main([str(sample), '--checkpoint', str(path), '--json', 'found.json']) == 0
         guesses = json.loads(Path('found.json').read_text())['images'][0]['predictions']
@@ -253,6 +260,59 @@ class TestPredict:
         )
         assert 'weights do not fit' in err
         assert '--topk 0 is not allowed' in refused(capsys, predict, image, '--topk', '0')
+        assert '--calibration need each other' in refused(capsys, predict, image, '--runtime', 'int8')
+        assert '--calibration need each other' in refused(capsys, predict, image, '--calibration', image)
+
+    @pytest.mark.parametrize('name', ['text.xml', 'text.onnx'])
+    def test_files_of_other_libraries_that_are_none(self, name, image, capsys):
+        pytest.importorskip(*dict(xml=['openvino'], onnx=['onnxruntime'])[name.partition('.')[2]])
+        assert f"checkpoint '{name}' does not exist" in refused(capsys, predict, image, '--checkpoint', name)
+        Path(name).write_text('no graph')
+        assert f"checkpoint '{name}' cannot be read: " in refused(capsys, predict, image, '--checkpoint', name)
+
+    def test_openvino_computes_where_many_images_are_of_one_size(self, capsys):
+        pytest.importorskip('openvino', reason="openvino is not installed: pip install 'ranet_mm[runtimes]'")
+        model = timm.create_model('attention56_cifar', modules=(1,), widths=(32,), strides=(2,), mask_pools=(1,))
+        asked = dict(runtime=None, device='cpu', checkpoint=None)
+        for change, images, form in (
+            ({}, predict.MORE, 'openvino'),
+            ({}, predict.MORE - 1, 'deploy'),
+            (dict(runtime='eager'), predict.MORE, 'eager'),
+            (dict(device='cuda'), predict.MORE, 'deploy'),
+        ):
+            assert predict.form_for(model, Namespace(**asked | change), images) == form
+        assert (
+            capsys.readouterr().err == 'hint: OpenVINO computes from 2,000 images on (--runtime deploy: PyTorch does)\n'
+        )
+        model.description = dict(
+            pipeline=[dict(type='ranet_mm.LoadImage'), dict(type='PackInputs')]
+        )  # at their own size
+        assert predict.form_for(model, Namespace(**asked), predict.MORE) == 'deploy'
+
+
+class TestRuntimesOfTest:
+    @pytest.mark.parametrize(('form', 'tolerance'), [('deploy', 1e-5), ('openvino', 1e-5), ('int8', 0.05)])
+    def test_scores_are_those_of_the_network_with_averaged_weights(self, trained, form, tolerance):
+        for name in dict(openvino=['openvino'], int8=['openvino', 'nncf']).get(form, []):
+            pytest.importorskip(name, reason=f"{name} is not installed: pip install 'ranet_mm[runtimes]'")
+        config, run = trained
+        argv = [config, str(run / 'epoch_1.pth'), '--work-dir', 'run', '--runtime', form, '--dump', 'a.npz']
+        assert test.main([*argv, *['--tta'] * (form == 'deploy')]) == 0
+        wanted, found = predictions.read(str(run / 'scores.npz')), predictions.read('a.npz')
+        if form == 'deploy':
+            assert test.main([*argv[:-4], '--tta', '--dump', 'b.npz']) == 0
+            wanted = predictions.read('b.npz')
+        assert found.images == wanted.images
+        assert abs(found.scores - wanted.scores).max() == pytest.approx(0, abs=tolerance)
+        assert (abs(found.scores - wanted.scores).max() > 1e-5) == (form == 'int8')
+
+    def test_what_does_not_go(self, trained, capsys):
+        config, checkpoint = trained[0], trained[1] / 'epoch_1.pth'
+        err = refused(capsys, test, config, checkpoint, '--runtime', 'deploy', '--amp')
+        assert '--amp does not go with --runtime deploy' in err
+        pytest.importorskip('nncf', reason="nncf is not installed: pip install 'ranet_mm[runtimes]'")
+        err = refused(capsys, test, config, checkpoint, '--runtime', 'int8', '--cfg-options', 'train_dataloader=None')
+        assert 'the config has no train_dataloader to calibrate with' in err
 
 
 def touch(*names):

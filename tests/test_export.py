@@ -40,6 +40,36 @@ def test_logits_of_any_batch_and_size(out, form, capsys):
     torch.testing.assert_close(exported(images), model(images), rtol=1e-4, atol=1e-4)
 
 
+def test_openvino_file_of_one_size(tmp_path, capsys):
+    openvino = pytest.importorskip('openvino', reason="openvino is not installed: pip install 'ranet_mm[runtimes]'")
+    torch.manual_seed(0)
+    assert run(tmp_path / 'model.xml') == 0
+    assert [line.split(':')[0] for line in capsys.readouterr().out.splitlines()] == ['32x32', 'written and checked']
+    torch.manual_seed(0)
+    model, images = timm.create_model('attention56_cifar', **SHORT).eval(), torch.randn(3, 3, 32, 32)
+    found = openvino.compile_model(tmp_path / 'model.xml', 'CPU', dict(INFERENCE_PRECISION_HINT='f32'))(images.numpy())
+    torch.testing.assert_close(torch.from_numpy(found[0]), model(images), rtol=1e-4, atol=1e-4)
+    (tmp_path / 'other.bin').write_text('precious')
+    assert run(tmp_path / 'other.xml') == 1
+    assert "other.bin' exists: --overwrite replaces it" in capsys.readouterr().err
+
+
+def test_int8_file_is_smaller_and_near(tmp_path, images, capsys):
+    for name in ('openvino', 'nncf'):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install 'ranet_mm[runtimes]'")
+    for name, more in (('float', []), ('int8', ['--int8', str(images / 'train')])):
+        torch.manual_seed(0)
+        assert run(tmp_path / f'{name}.xml', *more) == 0
+    assert '12 images to calibrate with; ' in capsys.readouterr().out
+    exact, small = (export.FORMATS['.xml'][1](tmp_path / f'{name}.xml') for name in ('float', 'int8'))
+    assert (tmp_path / 'int8.bin').stat().st_size < 0.4 * (tmp_path / 'float.bin').stat().st_size
+    some = torch.randn(3, 3, 32, 32)
+    torch.testing.assert_close(small(some), exact(some), rtol=0, atol=0.1 * exact(some).abs().max().item())
+    torch.manual_seed(0)
+    assert run(tmp_path / 'again.xml', '--int8', str(images / 'train')) == 0
+    assert (tmp_path / 'again.bin').read_bytes() == (tmp_path / 'int8.bin').read_bytes()
+
+
 def test_flattening_network_keeps_its_size(out, capsys):
     assert run(out, 'flatten=True') == 0
     assert capsys.readouterr().out.startswith('32x32: logits differ')
@@ -99,7 +129,8 @@ def test_nothing_is_overwritten(tmp_path, capsys):
 @pytest.mark.parametrize(
     ('argv', 'sentence'),
     [
-        (['attention56_cifar', 'model.tflite'], 'it must end in one of .onnx, .pt, .pt2'),
+        (['attention56_cifar', 'model.tflite'], 'it must end in one of .onnx, .pt, .pt2, .xml'),
+        (['attention56_cifar', 'model.onnx', '--int8', 'photos'], 'it needs a file that ends in .xml'),
         (['attention56_cifar', 'model.onnx', '--opset', '17'], '--opset 17 is not allowed'),
     ],
 )

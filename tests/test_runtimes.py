@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from ranet_mm import machine
+from ranet_mm import machine, openvino_graph, runtimes
 from ranet_mm.lab import speed
 from ranet_mm.runtimes import PACKAGES, TRAINABLE, for_each_size, in_form, words_of
 
@@ -42,6 +42,32 @@ def test_images_of_two_sizes(form: str) -> None:
     with torch.inference_mode():
         for images in (torch.randn(2, 3, 32, 32), torch.randn(1, 3, 40, 36), torch.randn(3, 3, 32, 32)):
             torch.testing.assert_close(run(images), wanted(images), rtol=1e-4, atol=1e-4)
+
+
+def test_int8_computes_in_integers_and_the_same_each_time() -> None:
+    for name in ('openvino', 'nncf'):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install 'ranet_mm[runtimes]'")
+    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    graph = openvino_graph.converted(network(), images)
+    first, second = (openvino_graph.quantized(graph, images) for _ in range(2))
+    kinds = [op.get_type_name() for op in first.get_ops()]
+    assert kinds.count('FakeQuantize') >= kinds.count('Convolution') > 0
+    assert 'FakeQuantize' not in [op.get_type_name() for op in graph.get_ops()]
+    run = openvino_graph.runner(first)
+    assert torch.equal(run(images), openvino_graph.runner(second)(images))
+    with pytest.raises(ValueError, match=r'input of shape \(3, 40, 36\) is not allowed'):
+        run(torch.randn(1, 3, 40, 36))
+    with pytest.raises(ValueError, match="form 'int8' needs images to calibrate with"):
+        for_each_size(network(), 'int8')
+
+
+@pytest.mark.parametrize(
+    ('form', 'package'), [('onnxruntime', 'onnxscript'), ('openvino', 'openvino'), ('int8', 'nncf')]
+)
+def test_what_is_not_installed_is_told_with_its_extra(form: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, 'find_spec', lambda name: None if name == package else name)
+    with pytest.raises(ModuleNotFoundError, match=rf"needs {package}, .*: pip install 'ranet_mm\[runtimes\]'$"):
+        words_of(form)
 
 
 def test_forms_that_are_not_allowed() -> None:

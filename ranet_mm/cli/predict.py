@@ -88,14 +88,14 @@ def form_for(model: nn.Module, args: Namespace, images: int) -> str:
             asked = f'--runtime {args.runtime}' if args.runtime else f'--device {args.device}'
             raise ValueError(f'{asked} is not allowed with {args.checkpoint!r}: its own library computes on the CPU')
         return 'eager'
-    pipeline = getattr(model, 'description', {}).get('pipeline')
-    if not args.runtime and images >= MORE and args.device == 'cpu' and one_size(pipeline) and not missing('openvino'):
-        print(
-            f'hint: OpenVINO computes, from {MORE:,} images on; --runtime deploy leaves it to PyTorch', file=sys.stderr
-        )
-        return 'openvino'
     form = args.runtime or 'deploy'
-    return form if form != 'deploy' or has_deploy_form(model) else 'eager'
+    if form == 'deploy' and not has_deploy_form(model):
+        return 'eager'
+    pays = images >= MORE and args.device == 'cpu' and one_size(getattr(model, 'description', {}).get('pipeline'))
+    if args.runtime or not pays or missing('openvino'):
+        return form
+    print(f'hint: OpenVINO computes from {MORE:,} images on (--runtime deploy: PyTorch does)', file=sys.stderr)
+    return 'openvino'
 
 
 def one_size(pipeline: showing.Pipeline | None) -> bool:
