@@ -22,6 +22,7 @@ PACKAGES = dict(
     int8=('openvino', 'nncf'),
     tensorrt=('torch_tensorrt',),
 )
+ON_CPU = ('onnxruntime', 'openvino', 'int8')  # whatever else there is
 EXTRA = "'ranet_mm[runtimes]'"  # which has them all but TensorRT
 TRAINABLE = ('eager', 'channels_last', *DTYPES, 'compile')
 WORDS = (*TRAINABLE, 'deploy', *PACKAGES)
@@ -59,8 +60,14 @@ def in_form(model: nn.Module, form: str, images: Tensor, train: bool = False) ->
         images: An example of what it will be called with, on the model's device. `int8` takes the ranges of its values
             from these: training images for the right ones, while speed is that of any.
         train: Whether gradients are to flow.
+
+    Raises:
+        ValueError: A word is not known or not allowed, or the images are not where the form computes.
+        ModuleNotFoundError: A library is not installed.
     """
     words = words_of(form, train)
+    if {*words} & {*ON_CPU} and images.device.type != 'cpu':
+        raise ValueError(f'form {form!r} is not allowed on {images.device}: it computes on the CPU')
     run: Run = model
     if 'deploy' in words:
         deploy(model)

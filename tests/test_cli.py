@@ -262,6 +262,9 @@ class TestPredict:
         assert '--topk 0 is not allowed' in refused(capsys, predict, image, '--topk', '0')
         assert '--calibration need each other' in refused(capsys, predict, image, '--runtime', 'int8')
         assert '--calibration need each other' in refused(capsys, predict, image, '--calibration', image)
+        pytest.importorskip('openvino', reason="openvino is not installed: pip install 'ranet_mm[runtimes]'")
+        err = refused(capsys, predict, image, '--runtime', 'openvino', '--device', 'meta')
+        assert '--device meta is not allowed with --runtime openvino' in err
 
     @pytest.mark.parametrize('name', ['text.xml', 'text.onnx'])
     def test_files_of_other_libraries_that_are_none(self, name, image, capsys):

@@ -20,7 +20,7 @@ from ..deployment import has_deploy_form
 from ..images import read as read_image
 from ..lab import exported, shown
 from ..machine import cores
-from ..runtimes import RUNTIMES, Run, for_each_size, missing, words_of
+from ..runtimes import ON_CPU, RUNTIMES, Run, for_each_size, missing, words_of
 from ..weights import description, showing
 from ..weights.read import read, weights_of
 from .program import FILE, Positive, check_timm_model, command, option, shared, table
@@ -89,6 +89,8 @@ def form_for(model: nn.Module, args: Namespace, images: int) -> str:
             raise ValueError(f'{asked} is not allowed with {args.checkpoint!r}: its own library computes on the CPU')
         return 'eager'
     form = args.runtime or 'deploy'
+    if form in ON_CPU and args.device != 'cpu':
+        raise ValueError(f'--device {args.device} is not allowed with --runtime {form}, which computes on the CPU')
     if form == 'deploy' and not has_deploy_form(model):
         return 'eager'
     pays = images >= MORE and args.device == 'cpu' and one_size(getattr(model, 'description', {}).get('pipeline'))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ....openvino_graph import CALIBRATION
 from ....registry import HOOKS
-from ....runtimes import for_each_size, words_of
+from ....runtimes import ON_CPU, for_each_size, words_of
 
 
 class Logits(nn.Module):
@@ -53,9 +53,10 @@ class RuntimeHook(Hook):
     def before_test_epoch(self, runner: Runner) -> None:
         model = classifier(runner.model)
         images = None if self.calibration is None else training_images(self.calibration, model)
-        run = for_each_size(Logits(model), self.form, images)
-        device = next(model.parameters()).device
-        model.extract_feat = lambda inputs, *args, **kwargs: run(inputs).to(device)
+        here = next(model.parameters()).device
+        there = torch.device('cpu') if {*words_of(self.form)} & {*ON_CPU} else here
+        run = for_each_size(Logits(model).to(there), self.form, None if images is None else images.to(there))
+        model.extract_feat = lambda inputs, *args, **kwargs: run(inputs.to(there)).to(here)
         model.head.forward = lambda logits: logits
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
