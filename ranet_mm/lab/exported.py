@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .. import openvino_graph
 from ..runtimes import EXTRA, PACKAGES, Run
-from ..weights.description import OF_TIMM
+from ..weights.description import OF_TIMM, own_cfg
 from ..weights.read import ABOUT, described
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Exported(nn.Module):
         self.description = parsed(said)
         if not self.description:
             raise ValueError(f'checkpoint {str(path)!r} says nothing of its model, as files of `ranet export` do')
-        self.pretrained_cfg = self.description['pretrained_cfg']
+        self.pretrained_cfg = own_cfg(self.description)
         self.num_classes = self.pretrained_cfg.get('num_classes', 0)
         self.in_chans = (self.pretrained_cfg.get('input_size') or [3])[0]
 

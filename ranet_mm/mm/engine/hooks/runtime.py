@@ -23,8 +23,9 @@ class Logits(nn.Module):
 
     def __init__(self, classifier: nn.Module) -> None:
         super().__init__()
-        self.classifier = deepcopy(classifier).eval()
+        self.classifier = deepcopy(classifier)
         self.classifier.data_preprocessor = None  # whose work is done
+        self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(images, mode='tensor')
