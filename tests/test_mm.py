@@ -143,12 +143,12 @@ def test_what_is_trainable_gets_a_gradient(indices, out_norm):
 
 
 def test_checkpointing_changes_neither_outputs_nor_gradients():
-    models = [small(with_cp=with_cp).train() for with_cp in (False, True)]
+    models = [small(with_cp=with_cp).train().double() for with_cp in (False, True)]
     for model in models:
-        model(image())[0].square().sum().backward()
+        model(image().double())[0].square().sum().backward()
     for a, b in zip(*(m.parameters() for m in models), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
-    assert torch.equal(*(m.eval()(image())[0] for m in models))
+    assert torch.equal(*(m.eval()(image().double())[0] for m in models))
 
 
 class TestOptions:
