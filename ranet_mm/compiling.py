@@ -51,6 +51,9 @@ def compiled_units(network: nn.Module, options: Mapping[str, Any]) -> int:
     units = [m for m in network.modules() if isinstance(m, Unit) or type(m).__name__ in BLOCKS]
     dynamo = torch._dynamo.config
     dynamo.recompile_limit = max(dynamo.recompile_limit, SHAPES)
+    for part in network.modules():
+        if hasattr(part, 'compiled'):
+            part.compiled = True
     for unit in units:
         unit.compile(**{'dynamic': False, **options})
     return len(units)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .recompute import Block
+
 NormLayer = Callable[[int], nn.Module]
 ActLayer = Callable[[], nn.Module]
 UnitLayer = Callable[[int], nn.Module]  # channels -> a unit that keeps the shape
@@ -65,7 +67,7 @@ class MaxPool(nn.Module):
 # Residual units -----------------------------------------------------------------------------------------
 
 
-class Unit(nn.Module):
+class Unit(Block):
     """Base of all residual units: a residual path plus the input, or a projection of it.
 
     Subclasses build the residual path in `build`, the shortcut of a unit that projects in `projection`, and
@@ -83,6 +85,7 @@ class Unit(nn.Module):
     """
 
     preact: bool  # whether the network normalizes and activates after the last unit
+    small = True
 
     def __init__(
         self,
@@ -411,7 +414,7 @@ LEARNING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-class AttentionModule(nn.Module):
+class AttentionModule(Block):
     """p units -> (trunk of t units, soft mask) -> merge of both -> p units (paper Fig. 2)."""
 
     def __init__(

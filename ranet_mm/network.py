@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
 from .arch import ArchCfg, StageCfg, resolve_arch
 from .compat import COMPAT
@@ -27,6 +24,7 @@ from .layers import (
     conv,
     units,
 )
+from .recompute import Block, lean, levels, recomputed
 
 MIN_SIZE = 32
 
@@ -46,6 +44,8 @@ class RANetFeatures(nn.Module):
         act_layer: Builds an activation.
         drop_path_rate: Stochastic depth rate of the last trunk unit; earlier ones grow linearly to it.
         zero_init_last: Start every unit as the identity, by a zero scale or weight at its end.
+        recompute: What training computes again in the backward pass instead of keeping it, for all stages or for each;
+            see `set_recompute`.
         **overrides: Fields of `ArchCfg` to change.
 
     Attributes:
@@ -53,6 +53,8 @@ class RANetFeatures(nn.Module):
         feature_info: Channels, stride and module name of the stem's and of each stage's output.
         num_features: Channels of the output.
         deployed: Whether it is in deploy form.
+        recompute: The level of each stage, see `set_recompute`.
+        compiled: Whether its units are compiled.
         min_size: Least height and width of an input in pixels. Training that makes smaller pictures on purpose says so
             here.
 
@@ -60,6 +62,8 @@ class RANetFeatures(nn.Module):
         ValueError: An option or the shape of an input is not allowed.
         TypeError: An option does not exist.
     """
+
+    __jit_unused_properties__ = ['grad_checkpointing']
 
     def __init__(
         self,
@@ -72,13 +76,14 @@ class RANetFeatures(nn.Module):
         act_layer: ActLayer = partial(nn.ReLU, inplace=True),
         drop_path_rate: float = 0.0,
         zero_init_last: bool = False,
+        recompute: str | Sequence[str] = 'none',
         **overrides: Any,
     ) -> None:
         super().__init__()
         self.arch = cfg = resolve_arch(arch, **overrides)
         self.in_chans, self.output_stride = in_chans, output_stride
         self.min_size = MIN_SIZE
-        self.grad_checkpointing = self.deployed = False
+        self.deployed = self.compiled = False
         layers = dict(norm_layer=norm_layer, act_layer=act_layer)
         self.stem, self.stages, self.feature_info = build(
             cfg, in_chans, layers, strides(cfg, output_stride, dilations), drop_path_rate
@@ -88,6 +93,38 @@ class RANetFeatures(nn.Module):
         self.norm = norm_layer(self.num_features) if preact else nn.Identity()
         self.act = act_layer() if preact else nn.Identity()
         init_weights(self, zero_init_last)
+        self.set_recompute(recompute)
+
+    @torch.jit.ignore
+    def set_recompute(self, recompute: str | Sequence[str]) -> None:
+        """Choose what training computes again in the backward pass instead of keeping it. Gradients stay.
+
+        Args:
+            recompute: For all stages, or one for each: `none`; `activations`, the outputs of ReLUs between a batch
+                normalization and a convolution; or besides these whole `units`, whole `modules` (attention modules and
+                the units beside them), or `stages`.
+
+        Raises:
+            ValueError: A level is not known, there is not one for each stage, or the network is in deploy form.
+        """
+        self.recompute = levels(recompute, len(self.stages))
+        if self.deployed and self.grad_checkpointing:
+            raise ValueError(f'recompute={recompute!r} is not allowed in deploy form, which is not trained')
+        for stage, level in zip(self.stages, self.recompute, strict=True):
+            blocks = [*stage] if level == 'modules' else stage.modules() if level == 'units' else ()
+            chosen = {block for block in blocks if level == 'modules' or isinstance(block, Unit)}
+            for block in stage.modules():
+                if isinstance(block, Block):
+                    block.recompute = block in chosen
+
+    @property
+    def grad_checkpointing(self) -> bool:
+        """Whether anything is computed again; as timm calls it."""
+        return any(level != 'none' for level in self.recompute)
+
+    @grad_checkpointing.setter
+    def grad_checkpointing(self, enable: bool) -> None:
+        self.set_recompute('stages' if enable else 'none')
 
     @torch.jit.ignore
     def switch_to_deploy(self) -> None:
@@ -99,10 +136,11 @@ class RANetFeatures(nn.Module):
         """
         if self.deployed:
             return
+        self.set_recompute('none')
         self.stem.conv, self.stem.norm, self.stem.act = folded(self.stem[:3]), nn.Identity(), nn.Identity()
         for number, stage in enumerate(self.stages):
             self.stages[number] = folded(stage)
-        self.deployed, self.grad_checkpointing = True, False
+        self.deployed = True
         self.requires_grad_(False).eval()
 
     @torch.jit.ignore
@@ -146,13 +184,20 @@ class RANetFeatures(nn.Module):
                 maps.append(x)
         for number, stage in enumerate(self.stages):
             if number < stages:
-                if self.grad_checkpointing and not torch.jit.is_scripting():  # noqa: SIM108 - not read by TorchScript so
-                    x = recomputed(stage, x)
+                if not torch.jit.is_scripting() and self.recompute[number] != 'none':
+                    x = self._recomputed(number, x)
                 else:
                     x = stage(x)
                 if number + 1 in wanted:
                     maps.append(x)
         return x, maps
+
+    @torch.jit.unused
+    def _recomputed(self, number: int, x: Tensor) -> Tensor:
+        """A stage as `recompute` says; what is compiled has its own way of making activations anew."""
+        stage = self.stages[number]
+        with lean(not (self.compiled or torch.compiler.is_compiling() or torch.jit.is_tracing())):
+            return recomputed(stage, stage, x) if self.recompute[number] == 'stages' else stage(x)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_features(x)
@@ -178,27 +223,6 @@ class RANetFeatures(nn.Module):
                 f'input of {x.shape[-2]}x{x.shape[-1]} pixels is not allowed: '
                 f'each side must have {self.min_size} pixels or more'
             )
-
-
-def recomputed(stage: nn.Module, x: Tensor) -> Tensor:
-    """A stage whose activations are computed again in the backward pass, which leaves batch statistics alone."""
-    if torch.compiler.is_compiling():  # which knows no contexts here
-        return checkpoint(stage, x, use_reentrant=False)
-    return checkpoint(stage, x, use_reentrant=False, context_fn=lambda: (nullcontext(), statistics_kept(stage)))
-
-
-@contextmanager
-def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Normalize by the batch as in training, without adding it to the running statistics once more."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
-    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
-    try:
-        yield
-    finally:
-        for norm, (momentum, count) in zip(norms, before, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def build(

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from . import openvino_graph
 from .compiling import compiled_units
-from .deployment import deploy
+from .deployment import deploy, has_deploy_form
+from .recompute import LEVELS
 
 Run = Callable[[Tensor], Tensor]
 DTYPES = ('bfloat16', 'float16')
@@ -24,7 +25,8 @@ PACKAGES = dict(
 )
 ON_CPU = ('onnxruntime', 'openvino', 'int8')  # whatever else there is
 EXTRA = "'ranet_mm[runtimes]'"  # which has them all but TensorRT
-TRAINABLE = ('eager', 'channels_last', *DTYPES, 'compile')
+RECOMPUTING = {f'recompute_{level}': level for level in LEVELS[1:]}
+TRAINABLE = ('eager', 'channels_last', *DTYPES, 'compile', *RECOMPUTING)
 WORDS = (*TRAINABLE, 'deploy', *PACKAGES)
 RUNTIMES = ('deploy', 'eager', 'compile', *PACKAGES)  # forms that a command line offers by `--runtime`
 
@@ -51,6 +53,17 @@ def missing(word: str) -> list[str]:
     return [package for package in PACKAGES.get(word, ()) if find_spec(package) is None]
 
 
+def fits(model: nn.Module, form: str) -> bool:
+    """Whether a model has the parts that a form's words are about."""
+    words = {*form.split('+')}
+    return ('deploy' not in words or has_deploy_form(model)) and (not words & {*RECOMPUTING} or bool(networks(model)))
+
+
+def networks(model: nn.Module) -> list[nn.Module]:
+    """The parts of a model whose activations can be computed again."""
+    return [part for part in model.modules() if hasattr(part, 'set_recompute')]
+
+
 def in_form(model: nn.Module, form: str, images: Tensor, train: bool = False) -> Run:
     """The model as a function of images, (N, C, H, W) -> (N, classes), to be called without gradients but in training.
 
@@ -74,6 +87,8 @@ def in_form(model: nn.Module, form: str, images: Tensor, train: bool = False) ->
     if 'channels_last' in words:
         model.to(memory_format=torch.channels_last)
     for word in words:
+        for network in networks(model) if word in RECOMPUTING else ():
+            network.set_recompute(RECOMPUTING[word])
         if word in LIBRARIES:
             run = LIBRARIES[word](model, images)
     if 'compile' in words:

@@ -805,7 +805,7 @@ class TestBenchmark:
         assert found[forms[2]]['ratio']['median'] == 1
         turns = zip(found[alone[0]]['turns'], found[forms[1]]['turns'], strict=True)
         assert found[forms[1]]['over_bound']['highest'] == pytest.approx(max(a / b for a, b in turns))
-        assert 'port has no deploy form: deploy is left out' in capsys.readouterr().err
+        assert 'port has no form deploy, which is left out' in capsys.readouterr().err
         assert "--baseline 'none' is not allowed: it must be one of" in refused(
             capsys, benchmark, *names[:2], *options, '--baseline', 'none'
         )

@@ -14,7 +14,7 @@ pytest.importorskip('mmpretrain')
 from mmpretrain.registry import MODELS
 
 from ranet_mm import ArchCfg, resolve_arch
-from ranet_mm.mm.engine.optim import AutoAmpOptimWrapper, AutocastOptimWrapper
+from ranet_mm.mm.engine.optim import AutoAmpOptimWrapper, AutocastOptimWrapper, fuse
 from ranet_mm.mm.models.backbone import ResidualAttentionNet
 from ranet_mm.mm.models.head import ResidualAttentionHead
 from ranet_mm.mm.models.neck import ResidualAttentionNeck
@@ -143,12 +143,12 @@ def test_what_is_trainable_gets_a_gradient(indices, out_norm):
 
 
 def test_checkpointing_changes_neither_outputs_nor_gradients():
-    models = [small(with_cp=with_cp).train() for with_cp in (False, True)]
+    models = [small(with_cp=with_cp).train().double() for with_cp in (False, True)]
     for model in models:
-        model(image())[0].square().sum().backward()
+        model(image().double())[0].square().sum().backward()
     for a, b in zip(*(m.parameters() for m in models), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
-    assert torch.equal(*(m.eval()(image())[0] for m in models))
+    assert torch.equal(*(m.eval()(image().double())[0] for m in models))
 
 
 class TestOptions:
@@ -302,6 +302,44 @@ def test_builds_in_other_libraries_without_custom_imports(library):
     )
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1:] == ['ranet_mm.mm.models.backbone'], done.stderr
+
+
+class TestFusedSGD:
+    OPTIONS = dict(lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+
+    def stepped(self, optimizer, steps):
+        for _ in range(steps):
+            for p in optimizer.param_groups[0]['params']:
+                p.grad = torch.sin(7 * p.detach())
+            optimizer.step()
+        return optimizer.param_groups[0]['params']
+
+    def made(self, mended, **options):
+        torch.manual_seed(0)
+        optimizer = torch.optim.SGD([nn.Parameter(torch.randn(65)), nn.Parameter(torch.randn(3, 7))], **options)
+        if mended:
+            fuse(optimizer)
+        return optimizer
+
+    def test_values_are_those_of_plain_steps(self):
+        plain, fused = (self.made(fused, **self.OPTIONS) for fused in (False, True))
+        assert [g['fused'] for g in (*plain.param_groups, *fused.param_groups)] == [None, True]
+        torch.testing.assert_close(self.stepped(plain, 5), self.stepped(fused, 5))
+
+    @pytest.mark.parametrize(('saved', 'loaded'), [(False, True), (True, False), (True, True)])
+    def test_states_of_both_kinds_go_on(self, saved, loaded):
+        first, then, whole = (self.made(fused, **self.OPTIONS) for fused in (saved, loaded, False))
+        for ours, theirs in zip(then.param_groups[0]['params'], self.stepped(first, 2), strict=True):
+            ours.data.copy_(theirs.data)
+        then.load_state_dict(first.state_dict())
+        assert then.param_groups[0]['fused'] is True
+        torch.testing.assert_close(self.stepped(then, 2), self.stepped(whole, 4))
+
+    @pytest.mark.parametrize('options', [dict(fused=False), dict(foreach=True), dict(foreach=False)])
+    def test_what_a_config_says_stays(self, options):
+        kept = self.made(True, **self.OPTIONS, **options)
+        assert {name: kept.param_groups[0][name] for name in options} == options
+        assert not kept.param_groups[0]['fused']
 
 
 class TestMixedPrecision:

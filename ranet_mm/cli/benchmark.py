@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..deployment import has_deploy_form
 from ..lab import speed
 from ..lab.speed import Contender
 from ..machine import keep_memory
-from ..runtimes import DTYPES, WORDS, words_of
+from ..runtimes import DTYPES, WORDS, fits, words_of
 from . import program
 from .program import COUNT, FILE, Positive, command, option, shared, table
 
@@ -93,8 +92,8 @@ def prepared(args: Namespace, forms: list[str], device: torch.device) -> Iterato
     for given, form in product(args.models, forms):
         label, _, name = given.rpartition('=')
         model = built(name, args)
-        if 'deploy' in form.split('+') and not has_deploy_form(model):
-            print(f'{label or name} has no deploy form: {form} is left out', file=sys.stderr)
+        if not fits(model, form):
+            print(f'{label or name} has no form {form}, which is left out', file=sys.stderr)
             continue
         images = torch.randn(args.batch_size, *shape_of(model, name, args), device=device)
         title = label or name if len(forms) == 1 else f'{label or name} {form}'

@@ -128,7 +128,7 @@ class RANet(RANetFeatures):
         norm_layer: Normalization: a name that timm knows, or a class.
         device: Where parameters are made.
         dtype: Floating point type of the parameters.
-        **options: `output_stride`, `drop_path_rate` and `zero_init_last` of `RANetFeatures`, and fields of
+        **options: `output_stride`, `drop_path_rate`, `zero_init_last` and `recompute` of `RANetFeatures`, and fields of
             `ArchCfg` to change, for example `p=2, t=1`.
 
     Raises:

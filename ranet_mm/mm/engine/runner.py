@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
-from mmengine.optim import _ParamScheduler
+from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.runner import BaseLoop, CheckpointLoader, EpochBasedTrainLoop
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
@@ -26,6 +26,7 @@ from .hooks import ChannelsLastHook, ProgressHook, hook_type
 from .hooks.channels_last import to_channels_last
 from .hooks.checkpoint_guard import unwrapped
 from .loops import by_epoch
+from .optim import fuse
 
 
 @RUNNERS.register_module()
@@ -145,7 +146,10 @@ class Runner(MMEngineRunner):
                 f'optim_wrapper.paramwise_cfg.custom_keys has {", ".join(map(repr, missing))}, which no parameter '
                 'has in its name: nothing is changed by it'
             )
-        return super().build_optim_wrapper(optim_wrapper)
+        wrapper = super().build_optim_wrapper(optim_wrapper)
+        if isinstance(wrapper, OptimWrapper):  # not several in one
+            fuse(wrapper.optimizer)
+        return wrapper
 
     @silent
     def build_val_loop(self, *args: Any, **kwargs: Any) -> BaseLoop:

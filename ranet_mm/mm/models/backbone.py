@@ -41,14 +41,15 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
             own, with the key `norm{stage}`, as Swin and ConvNeXt have; the last keeps `norm`. `none`: raw.
         frozen_stages: 0 freezes the stem, k also the first k stages; -1 freezes nothing.
         norm_eval: Keep batch statistics fixed in training mode.
-        with_cp: Recompute activations in the backward pass to save memory.
+        with_cp: The same as `recompute='stages'`, as mmpretrain calls it.
         norm_cfg: Normalization layer; `requires_grad` as in mmcv.
         act_cfg: Activation layer.
         zero_init_last: Start every unit as the identity.
         init_cfg: Weights to load (`dict(type='Pretrained', ...)`, see `weights.fit.fit_backbone`), or MMEngine's
             initializers; the network is initialized already.
-        **options: `output_stride`, `dilations` and `drop_path_rate` of `RANetFeatures`, and fields of `ArchCfg` to
-            change, for example `p=2, t=1`; `strides` may have an entry for the post stage too, as in ResNet.
+        **options: `output_stride`, `dilations`, `drop_path_rate` and `recompute` of `RANetFeatures`, and fields of
+            `ArchCfg` to change, for example `p=2, t=1`; `strides` may have an entry for the post stage too, as in
+            ResNet.
 
     Raises:
         ValueError: An option, an index, the shape of an input or loaded weights are not allowed.
@@ -90,7 +91,8 @@ class ResidualAttentionNet(RANetFeatures, BaseModule):
             )
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        self.grad_checkpointing = with_cp
+        if with_cp:
+            self.set_recompute('stages')
         self._freeze()
 
     def _set_out_norm(self, out_norm: str, norm_layer: NormLayer, act_layer: ActLayer) -> None:
