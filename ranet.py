@@ -5,6 +5,7 @@ It stands outside the package, whose import brings torch and timm, so that `rane
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f'error: command {name!r} is not known: allowed are {", ".join(COMMANDS)}', file=sys.stderr)
         return 2
+    if sys.stderr.isatty() and os.environ.get('RANK', '0') == '0':  # imports take seconds; logs need no such line
+        print(f'ranet {name}: loading', file=sys.stderr, flush=True)
     return import_module(f'ranet_mm.cli.{name.replace("-", "_")}').main(rest)
 
 

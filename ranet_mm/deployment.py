@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, fx, nn
@@ -37,7 +37,7 @@ class Bound(nn.Module):
         self.register_buffer('high', high.view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.clamp(x, self.low, self.high)
+        return torch.clamp(x, self.low.to(x.dtype), self.high.to(x.dtype))  # autocast's maps would become float32
 
 
 class FoldedConv(nn.Conv2d):
@@ -104,6 +104,11 @@ class FoldedConv(nn.Conv2d):
                 packed = weight.contiguous(memory_format=torch.channels_last)
             self._packed = now, packed
         return self._packed[1]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FoldedConv:
+        """Moved or converted weights may lie where others lay."""
+        self._packed = None
+        return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, '_packed': None}

@@ -82,8 +82,12 @@ def in_form(model: nn.Module, form: str, images: Tensor, train: bool = False) ->
     if {*words} & {*ON_CPU} and images.device.type != 'cpu':
         raise ValueError(f'form {form!r} is not allowed on {images.device}: it computes on the CPU')
     run: Run = model
+    dtype = next((getattr(torch, word) for word in words if word in DTYPES), None)
+    converted = dtype is not None and 'deploy' in words and not {*LIBRARIES} & {*words}
     if 'deploy' in words:
         deploy(model)
+    if converted:  # once, where autocast would convert the weights in every call
+        model.to(dtype)
     if 'channels_last' in words:
         model.to(memory_format=torch.channels_last)
     for word in words:
@@ -93,13 +97,15 @@ def in_form(model: nn.Module, form: str, images: Tensor, train: bool = False) ->
             run = LIBRARIES[word](model, images)
     if 'compile' in words:
         run = model if compiled_units(model, {}) else torch.compile(model)
-    dtype = next((getattr(torch, word) for word in words if word in DTYPES), None)
     order = torch.channels_last if {'channels_last', 'deploy'} & {*words} else torch.contiguous_format
     device = images.device.type
 
     def call(x: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=order)
+        if converted:
+            return run(x.to(dtype))
         with torch.autocast(device, dtype, enabled=dtype is not None):
-            return run(x.contiguous(memory_format=order))
+            return run(x)
 
     return call
 

@@ -826,9 +826,9 @@ class TestBenchmark:
 
     def test_models_take_turns_and_another_one_begins_each_round(self, monkeypatch):
         order = []
-        contenders = [speed.Contender(name, 1, lambda name=name: order.append(name)) for name in 'abc']
+        contenders = [speed.Contender(name, 1, lambda name=name: order.append(name), 5) for name in 'abc']
         monkeypatch.setattr(speed, 'seconds', lambda step, steps, device: step() or 1.0)
-        speed.measure(contenders, 5, 3, 2, torch.device('cpu'))
+        speed.measure(contenders, 3, 2, torch.device('cpu'))
         assert ''.join(order) == 'abc' + 'abc' + 'bca' + 'cab'
         assert contenders[0].speeds == [10.0] * 3  # two steps of five images in what counts as a second
 

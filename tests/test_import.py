@@ -80,25 +80,74 @@ def test_timm_knows_the_models_whichever_is_imported_first(first):
     assert {'attention56', 'attention92_cifar'} <= set(names)
 
 
-@pytest.mark.skipif(find_spec('timm') is None, reason='timm is not installed')
-@pytest.mark.parametrize(
-    ('command', 'absent'),
-    [
-        (['models'], ('timm', *MM, *OTHERS)),
-        (['configs'], ('timm', *OTHERS)),
-        (['complexity', 'attention56_cifar'], ('timm', *OTHERS)),
-        (['predict', 'none.png'], (*MM, 'sklearn', 'rich')),
-    ],
-    ids=lambda value: value[0] if isinstance(value, list) else '',
-)
-def test_commands_import_what_they_need(command, absent):
+FOREIGN = ('timm', *MM, *OTHERS, 'matplotlib')
+NOT_BY_CONFIGS = ('timm', 'torchvision', 'sklearn', 'mmpretrain', 'mmdet', 'mmseg')
+COMMANDS = {
+    'models': FOREIGN,
+    'configs': FOREIGN,
+    'complexity attention56_cifar': FOREIGN,
+    'predict none.png': FOREIGN,
+    'publish none.pth out': FOREIGN,
+    'convert none.pth out.pth': FOREIGN,
+    'tables --check': NOT_BY_CONFIGS,
+    'train --help': NOT_BY_CONFIGS,
+    'sweep --help': FOREIGN,
+    'benchmark --help': FOREIGN,
+    'card --help': FOREIGN,
+}
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='forks a process for each command')
+def test_commands_import_what_they_need():
     code = f"""if True:
-        import ranet
-        ranet.main({command})
-        print(*{{m.partition('.')[0] for m in sys.modules}})
+        import os, ranet, torch  # which all of them need: imported once for all
+        for command in {[*COMMANDS]}:
+            if os.fork() == 0:
+                try:
+                    ranet.main(command.split())
+                except SystemExit:
+                    pass
+                print('', command, *{{m.partition('.')[0] for m in sys.modules}}, sep='|', flush=True)
+                os._exit(0)
+            os.wait()
     """
-    loaded = run(code).splitlines()[-1].split()
-    assert not set(loaded) & set(absent)
+    found = [line.split('|')[1:] for line in run(code).splitlines() if line.startswith('|')]
+    assert [command for command, *_ in found] == [*COMMANDS]
+    unneeded = {command: {*loaded} & {*COMMANDS[command]} for command, *loaded in found}
+    assert not {command: modules for command, modules in unneeded.items() if modules}
+
+
+@pytest.mark.skipif(not hasattr(os, 'openpty'), reason='needs a terminal')
+@pytest.mark.parametrize('rank', ['0', '1'])
+def test_a_terminal_is_told_before_anything_is_imported_that_takes_long(rank):
+    code = """if True:
+        import ranet
+        class Finder:
+            def find_spec(name, path=None, target=None):
+                if name == 'ranet_mm':
+                    sys.exit(f'stopped before torch: {"torch" not in sys.modules}')
+        sys.meta_path.insert(0, Finder)
+        ranet.main(['predict', 'none.png'])
+    """
+    ours, theirs = os.openpty()
+    setup = f'import sys; sys.path.insert(0, {str(ROOT)!r})\n'
+    env = {**os.environ, 'RANK': rank}
+    done = subprocess.run(
+        [sys.executable, '-c', setup + code], stdout=subprocess.PIPE, stderr=theirs, env=env, check=False
+    )
+    os.close(theirs)
+    told = os.read(ours, 1000).decode().split('\r\n')
+    os.close(ours)
+    assert told[:-1] == ['ranet predict: loading'] * (rank == '0') + ['stopped before torch: True']
+    assert done.stdout == b''
+
+
+def test_a_log_is_told_nothing_of_loading():
+    done = subprocess.run(
+        [sys.executable, '-m', 'ranet', 'models', 'none'], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.startswith('error: no model has a name like ')
+    assert done.stdout == ''
 
 
 @pytest.mark.skipif(not all(map(find_spec, ('timm', 'mmpretrain'))), reason='timm or mmpretrain is not installed')

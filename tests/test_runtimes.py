@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ranet_mm import machine, openvino_graph, runtimes
+from ranet_mm.deployment import Bound, deploy
 from ranet_mm.lab import speed
 from ranet_mm.runtimes import PACKAGES, TRAINABLE, for_each_size, in_form, words_of
 
@@ -20,7 +21,8 @@ def network() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    'form', ['eager', 'channels_last', 'channels_last+bfloat16', 'deploy', *PACKAGES, 'deploy+onnxruntime']
+    'form',
+    ['eager', 'channels_last', 'channels_last+bfloat16', 'deploy', 'deploy+bfloat16', *PACKAGES, 'deploy+onnxruntime'],
 )
 def test_logits(form: str) -> None:
     try:
@@ -33,6 +35,18 @@ def test_logits(form: str) -> None:
         found = in_form(network(), form, images)(images)
     atol = TOLERANCE.get(form.rpartition('+')[2], 1e-4) * wanted.abs().max().item()
     torch.testing.assert_close(found.float(), wanted, rtol=0, atol=atol)
+
+
+def test_the_deploy_form_stays_in_the_format_it_is_computed_in() -> None:
+    """Bounds of another precision would make every map between the convolutions twice as large."""
+    model, images = deploy(network()), torch.randn(2, 3, 32, 32)
+    seen = set()
+    for part in model.modules():
+        if isinstance(part, Bound):
+            part.register_forward_hook(lambda part, inputs, out: seen.add((inputs[0].dtype, out.dtype)))
+    with torch.inference_mode(), torch.autocast('cpu', torch.bfloat16):
+        model(images)
+    assert seen == {(torch.bfloat16, torch.bfloat16)}
 
 
 @pytest.mark.parametrize('form', ['deploy', 'onnxruntime'])

@@ -11,7 +11,7 @@ import pytest
 
 from ranet_mm.cli import tables
 from ranet_mm.lab import grid, plots, records
-from ranet_mm.lab.tables import experiments_table, results_table, runs_table, sweep_table
+from ranet_mm.lab.tables import experiments_table, results_table, runs_table, speed_tables, sweep_table
 from ranet_mm.mm.renamed import GIVEN_UP, RENAMED
 
 ROOT = Path(__file__).parents[1]
@@ -253,6 +253,36 @@ def test_plots_are_written_once_and_redrawn_when_a_number_changes(swept, monkeyp
     tables.main(['--root', str(root)])
     assert tables.main(['--root', str(root), '--check']) == 0
     assert (root / 'plot.svg').read_bytes() != before
+
+
+def test_speed_is_drawn_against_what_was_varied_and_goes_with_its_record(checkout):
+    pytest.importorskip('matplotlib')
+    folder = checkout / 'results/speed'
+    folder.mkdir(parents=True)
+    found = [
+        dict(
+            name=f'a{n}', line='a', at=n, images=1, macs=n * 10**9, work_ratio=dict(median=n), over_bound=None,
+            peak_mib=None, images_per_second=dict(median=10 / n, lowest=5 / n, highest=20 / n),
+            ratio=dict(median=1, lowest=1, highest=1),
+        )
+        for n in (2, 1)
+    ]  # fmt: skip
+    one = dict(median=1, lowest=1, highest=1)
+    run = dict(mode='forward', settings='s', hardware='h', arguments=dict(vary=['depth', '1', '2']), models=found)
+    (folder / 'deep.json').write_text(json.dumps(dict(run, fits=[dict(name='a', exponent=one, work_exponent=None)])))
+    (folder / 'forms.json').write_text(json.dumps(dict(run, fits=[])))
+    (line,) = plots.speed(checkout, 'deep')['series']
+    assert line == dict(name='a: exponent 1.00', x=[1, 2], y=[100, 200], low=[50, 100], high=[200, 400])
+    assert plots.speed(checkout, 'forms')['rows'][1] == dict(name='a1', x=10, low=5, high=20)
+    for stem in ('deep', 'forms'):
+        plots.write(checkout, f'docs/plots/speed-{stem}.svg')
+        assert plots.current(checkout, f'docs/plots/speed-{stem}.svg')
+    assert '| depth: a | 1.00 (1.00 to 1.00) | - |' in speed_tables(checkout)
+    assert '| a2 | 5.0 | 1.00 (1.00 to 1.00) | 2.00 | 2.00 | - | - |' in speed_tables(checkout)
+    (folder / 'deep.json').unlink()
+    assert not plots.current(checkout, 'docs/plots/speed-deep.svg')
+    plots.write(checkout, 'docs/plots/speed-deep.svg')
+    assert not (checkout / 'docs/plots/speed-deep.svg').exists()
 
 
 def test_parameters_are_plotted_beside_published_ones_only_where_test_images_were_read(checkout):

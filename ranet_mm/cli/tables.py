@@ -20,9 +20,10 @@ REGION = re.compile(r'(?P<open><!-- (?P<name>[\w/-]+):begin -->\n).*?(?P<close><
 @command('--root', '--check')
 def main(args: Namespace) -> int:
     stale = [name for name in DOCUMENTS if not _document(args.root, name, args.check)]
-    stale += [name for name in plots.PLOTS if not plots.current(args.root, name)]
+    drawn = plots.listed(args.root)
+    stale += [name for name in drawn if not plots.current(args.root, name)]
     for name in stale:
-        if not args.check and name in plots.PLOTS:
+        if not args.check and name in drawn:
             plots.write(args.root, name)
         print(f'{args.root / name} {"is not current" if args.check else "written"}')
     return int(args.check and bool(stale))

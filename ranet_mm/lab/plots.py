@@ -14,15 +14,17 @@ from xml.etree import ElementTree
 from . import grid as grids
 from . import records
 from .records import Entry
-from .tables import SWEEPS, label
+from .tables import SWEEPS, label, speed_heading
 
+SPEED = Path('results', 'speed')
 DESCRIPTION = '{http://purl.org/dc/elements/1.1/}description'
 STYLE = {
     'svg.fonttype': 'none', 'svg.hashsalt': 'ranet_mm', 'axes.spines.top': False, 'axes.spines.right': False,
     'axes.grid': True, 'grid.alpha': 0.3, 'legend.frameon': False,
 }  # fmt: skip
 
-Figure = dict[str, Any]  # title, x and y (axis labels), and series: name, x, y, and low and high of y or None
+# title, x and y (axis labels), and series: name, x, y, and low and high of y or None; or rows: name, x, low, high
+Figure = dict[str, Any]
 
 
 def curves(root: Path, sweep: str, against: str) -> Figure | None:
@@ -69,9 +71,52 @@ def parameters(root: Path) -> Figure:
     )  # fmt: skip
 
 
+def speed(root: Path, stem: str) -> Figure | None:
+    """A record of `ranet benchmark`: each line against what was varied, or else one row for each model and form."""
+    path = root / SPEED / f'{stem}.json'
+    if not path.is_file():
+        return None
+    run = json.loads(path.read_text(encoding='utf-8'))
+    if not run.get('fits'):
+        rows = [dict(name=m['name'], **_ordered(m['images_per_second'])) for m in run['models']]
+        return dict(title=speed_heading(run), x='images/s: median and range of the rounds', rows=rows)
+    series = []
+    for fit in run['fits']:
+        found = sorted((m for m in run['models'] if m['line'] == fit['name']), key=lambda m: m['at'])
+        times = [{k: 1000 * m['images'] / v for k, v in m['images_per_second'].items()} for m in found]
+        values = dict(x=[m['at'] for m in found], y=_rounded(times, 'median'))
+        series.append(dict(
+            name=f'{fit["name"]}: exponent {fit["exponent"]["median"]:.2f}', **values,
+            low=_rounded(times, 'highest'), high=_rounded(times, 'lowest'),
+        ))  # fmt: skip
+    return dict(
+        title=speed_heading(run), x=run['arguments']['vary'][0], y='milliseconds of a step', log=True, log_y=True,
+        series=series,
+    )  # fmt: skip
+
+
+def _ordered(found: dict[str, float]) -> dict[str, float]:
+    return dict(x=_short(found['median']), low=_short(found['lowest']), high=_short(found['highest']))
+
+
+def _rounded(found: list[dict[str, float]], key: str) -> list[float]:
+    return [_short(values[key]) for values in found]
+
+
+def _short(value: float) -> float:
+    return float(f'{value:.4g}')
+
+
+def listed(root: Path) -> dict[str, Callable[[Path], Figure | None]]:
+    """Every plot of a checkout by its file, those whose record is gone included."""
+    measured = {path.stem for path in (root / SPEED).glob('*.json')}
+    drawn = {path.stem.removeprefix('speed-') for path in (root / 'docs' / 'plots').glob('speed-*.svg')}
+    return PLOTS | {f'docs/plots/speed-{stem}.svg': partial(speed, stem=stem) for stem in sorted(measured | drawn)}
+
+
 def current(root: Path, name: str) -> bool:
     """Whether a file shows the numbers of today; a plot without numbers has no file."""
-    figure, path = PLOTS[name](root), root / name
+    figure, path = listed(root)[name](root), root / name
     if not path.is_file():
         return figure is None
     found = ElementTree.parse(path).find(f'.//{DESCRIPTION}')
@@ -80,7 +125,7 @@ def current(root: Path, name: str) -> bool:
 
 def write(root: Path, name: str) -> None:
     """Draw a plot; the same numbers give the same file with the same version of matplotlib."""
-    figure, path = PLOTS[name](root), root / name
+    figure, path = listed(root)[name](root), root / name
     if figure is None:
         path.unlink()
         return
@@ -95,17 +140,47 @@ def write(root: Path, name: str) -> None:
 def _draw(figure: Figure) -> Any:
     from matplotlib.figure import Figure as Canvas
 
-    canvas = Canvas(figsize=(7, 4), layout='constrained')
-    axes = canvas.add_subplot(title=figure['title'], xlabel=figure['x'], ylabel=figure['y'])
-    if figure.get('log'):
-        axes.set_xscale('log')
+    rows = figure.get('rows', ())
+    canvas = Canvas(figsize=(7, 1.2 + 0.3 * len(rows) if rows else 4), layout='constrained')
+    axes = canvas.add_subplot(xlabel=figure['x'], ylabel=figure.get('y'))
+    speed = rows or figure.get('log_y')  # whose titles and names are long
+    (canvas.suptitle if speed else axes.set_title)(figure['title'], fontsize='small' if speed else None)
+    if rows:
+        _draw_rows(axes, rows)
+        return canvas
     for series in figure['series']:
         line_style = '-' if series['low'] else ''
         (line,) = axes.plot(series['x'], series['y'], marker='o', ls=line_style, label=series['name'])
         if series['low']:
             axes.fill_between(series['x'], series['low'], series['high'], color=line.get_color(), alpha=0.15, lw=0)
-    canvas.legend(loc='outside right upper', fontsize='small')
+    if figure.get('log'):
+        axes.set_xscale('log')
+    if figure.get('log_y'):
+        _in_plain_numbers(axes, sorted({x for series in figure['series'] for x in series['x']}))
+    canvas.legend(loc='outside lower center' if speed else 'outside right upper', fontsize='small')
     return canvas
+
+
+def _in_plain_numbers(axes: Any, x: list[float]) -> None:
+    """Two logarithmic axes that are labelled by 50 and not by 5 x 10^1, the lower one where the points are."""
+    axes.set_yscale('log')
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_formatter('{x:g}' if high < 10 * low else '')
+    axes.set_xticks(x, [f'{value:g}' for value in x])
+    axes.set_xticks([], minor=True)
+
+
+def _draw_rows(axes: Any, rows: list[dict[str, Any]]) -> None:
+    """A dot and its range for each, the first on top; convolutions alone, which no model outruns, in grey."""
+    for place, row in enumerate(rows):
+        color = 'C7' if row['name'].startswith('convolutions of ') else 'C0'
+        axes.plot([row['low'], row['high']], [place, place], color=color, alpha=0.4, lw=4)
+        axes.plot(row['x'], place, marker='o', ls='', color=color)
+        axes.annotate(f'{row["x"]:.4g}', (row['x'], place), (0, 4), textcoords='offset points', fontsize='x-small')
+    axes.set_yticks(range(len(rows)), [row['name'] for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
 
 
 PLOTS: dict[str, Callable[[Path], Figure | None]] = {

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from statistics import median
+from statistics import linear_regression, median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..complexity import complexity
 from ..runtimes import DTYPES, PACKAGES, Run, in_form, words_of
 
 MIB = 2**20
@@ -34,16 +35,24 @@ class Contender:
     Attributes:
         params: Learned values.
         step: Computes one batch.
+        images: Of a step.
+        macs: Multiply-adds of convolutions and linear layers for one image, forward; None where not counted.
         bound: The same convolutions alone, where they take turns too.
         peak: MiB that one step holds at most, weights, gradients and momentum included; None where not known.
+        line: The name without the value of what is varied, which several then share.
+        at: That value, where it is a number.
         speeds: Images/s of each turn.
     """
 
     name: str
     params: int
     step: Callable[[], Any]
+    images: int = 1
+    macs: int | None = None
     bound: Contender | None = None
     peak: float | None = None
+    line: str = ''
+    at: float | None = None
     speeds: list[float] = field(default_factory=list)
 
 
@@ -91,12 +100,13 @@ def training(run: Run, model: nn.Module, images: Tensor) -> Callable[[], Any]:
 
 def contender(name: str, model: nn.Module, form: str, images: Tensor, train: bool) -> Contender:
     """Bring a model into a form, warm up, and see what one step needs."""
-    params = sum(p.numel() for p in model.parameters())
-    held = resident(model, train) + images.nbytes
+    counted = complexity(model, images[:1])
+    held = resident(model.train(train), train) + images.nbytes
     step = (training if train else forward)(in_form(model, form, images, train), model, images)
     step()  # compiles, chooses algorithms, and makes gradients and momentum
     foreign = {*words_of(form)} & {*PACKAGES}  # whose memory PyTorch does not see
-    return Contender(name, params, step, peak=None if foreign else peak_memory(step, images.device, held))
+    peak = None if foreign else peak_memory(step, images.device, held)
+    return Contender(name, counted['params'], step, len(images), counted['macs'], peak=peak)
 
 
 def convolutions(name: str, model: nn.Module, form: str, images: Tensor, train: bool) -> Contender:
@@ -119,7 +129,7 @@ def convolutions(name: str, model: nn.Module, form: str, images: Tensor, train: 
     step = _alone_backward(layers) if train else _alone(layers)
     step()
     params = sum(conv.weight.numel() for conv in {conv for conv, _ in layers})
-    return Contender(f'convolutions of {name}', params, step)
+    return Contender(f'convolutions of {name}', params, step, len(images))
 
 
 def _alone(layers: Sequence[tuple[nn.Module, Tensor]]) -> Callable[[], Any]:
@@ -182,12 +192,11 @@ def highest(changes: Sequence[int]) -> int:
     return max(accumulate(changes, initial=0))
 
 
-def measure(contenders: Sequence[Contender], images: int, rounds: int, least: float, device: torch.device) -> None:
+def measure(contenders: Sequence[Contender], rounds: int, least: float, device: torch.device) -> None:
     """Let each take its turn in every round, another one first each time.
 
     Args:
         contenders: Their `speeds` are filled.
-        images: Of a step.
         rounds: Turns of each.
         least: Seconds of a turn, at least.
         device: What the steps leave work to.
@@ -195,17 +204,48 @@ def measure(contenders: Sequence[Contender], images: int, rounds: int, least: fl
     turns = deque((c, math.ceil(least / seconds(c.step, 1, device))) for c in contenders)
     for _ in range(rounds):
         for runner, steps in turns:
-            runner.speeds.append(steps * images / seconds(runner.step, steps, device))
+            runner.speeds.append(steps * runner.images / seconds(runner.step, steps, device))
         turns.rotate(-1)
 
 
 def summary(found: Contender, first: Contender) -> dict[str, Any]:
-    """Median, lowest and highest of speed and of its ratio to the first's, time over the bound's, and every turn."""
+    """Median, lowest and highest of speed and of its ratios to the first's, time over the bound's, and every turn.
+
+    `ratio` is of images/s; `work_ratio` is of multiply-adds/s, where both are counted.
+    """
     over_bound = spread(quotients(found.bound, found)) if found.bound else None
+    ratios, work = quotients(found, first), found.macs and first.macs and found.macs / first.macs
     return dict(
-        name=found.name, params=found.params, images_per_second=spread(found.speeds),
-        ratio=spread(quotients(found, first)), over_bound=over_bound, peak_mib=found.peak, turns=found.speeds,
+        name=found.name, line=found.line, at=found.at, images=found.images, params=found.params, macs=found.macs,
+        images_per_second=spread(found.speeds), ratio=spread(ratios),
+        work_ratio=spread([work * ratio for ratio in ratios]) if work else None,
+        over_bound=over_bound, peak_mib=found.peak, turns=found.speeds,
     )  # fmt: skip
+
+
+def fits(contenders: Sequence[Contender]) -> list[dict[str, Any]]:
+    """How the time of a step grows on each line: a in time = c x^a, by least squares of logarithms.
+
+    Returns:
+        For each line of several values its `name`, and median, lowest and highest of a: `exponent` for x the value,
+        `work_exponent` for x the multiply-adds of a step, None where these are not counted or are the same.
+    """
+    found = []
+    for name in dict.fromkeys(c.line for c in contenders):
+        steps = [c for c in contenders if c.line == name and c.at is not None]
+        work = [c.macs * c.images for c in steps if c.macs]
+        if len({c.at for c in steps}) > 1:
+            over_work = _exponents(work, steps) if len(work) == len(steps) and len({*work}) > 1 else None
+            found.append(dict(name=name, exponent=_exponents([c.at for c in steps], steps), work_exponent=over_work))
+    return found
+
+
+def _exponents(x: Sequence[float], steps: Sequence[Contender]) -> dict[str, float]:
+    """Of each round by itself, whose turns the machine slowed alike."""
+    logs = [math.log(value) for value in x]
+    rounds = zip(*(c.speeds for c in steps), strict=True)
+    times = ([math.log(c.images / speed) for c, speed in zip(steps, turn, strict=True)] for turn in rounds)
+    return spread([linear_regression(logs, y).slope for y in times])
 
 
 def quotients(above: Contender, below: Contender) -> list[float]:

@@ -129,23 +129,49 @@ def dense_row(run: Record, columns: Mapping[str, tuple[str, str, int]], up: str)
 
 
 def speed_tables(root: Path, up: str = '') -> str:
-    """A table for each measurement of speed, headed by what was done and on what."""
+    """Tables and a plot for each measurement of speed, headed by what was done and on what."""
     found = records.load((root / 'results' / 'speed').glob('*.json'), root)
-    return '\n'.join(f'{speed_heading(run, up)}\n\n{markdown(map(speed_row, run["models"]))}' for run in found)
+    return '\n'.join('\n'.join(speed_parts(run, up)) for run in found)
 
 
-def speed_heading(run: Record, up: str) -> str:
-    what = dict(train='Training steps', forward='Inference')[run['mode']]
-    return f'{what}, {run["settings"]}, {run["hardware"]}: [{Path(run["file"]).name}]({up}{run["file"]})'
+def speed_parts(run: Record, up: str) -> list[str]:
+    link, name = f'[{Path(run["file"]).name}]({up}{run["file"]})', Path(run['file']).stem
+    plot = f'![{name}]({up}docs/plots/speed-{name}.svg)'
+    differ = len({model.get('macs') for model in run['models']} - {None}) > 1
+    parts = [
+        f'{speed_heading(run)}: {link}\n',
+        f'{plot}\n',
+        markdown(speed_row(model, differ) for model in run['models']),
+    ]
+    return [*parts, markdown(fit_row(fit, run) for fit in run['fits'])] if run.get('fits') else parts
 
 
-def speed_row(found: Mapping[str, Any]) -> Row:
+def speed_heading(run: Record) -> str:
+    return f'{dict(train="Training steps", forward="Inference")[run["mode"]]}, {run["settings"]}, {run["hardware"]}'
+
+
+def speed_row(found: Mapping[str, Any], by_work: bool) -> Row:
+    """A model in a form; with its multiply-adds (MACs) where those of the table differ."""
     ratio, over = found['ratio'], found['over_bound']
+    work = {
+        'GMACs an image:': f'{found["macs"] / 1e9:.2f}' if found['macs'] else '-',
+        'Ratio in MACs/s:': f'{found["work_ratio"]["median"]:.2f}' if found['work_ratio'] else '-',
+    } if by_work else {}  # fmt: skip
     return {
         'Model and form': found['name'], 'Images/s:': f'{found["images_per_second"]["median"]:.1f}',
-        'Ratio to the first (lowest to highest):': '{median:.2f} ({lowest:.2f} to {highest:.2f})'.format(**ratio),
+        'Ratio (lowest to highest):': '{median:.2f} ({lowest:.2f} to {highest:.2f})'.format(**ratio), **work,
         'Time over its convolutions alone:': f'{over["median"]:.2f}' if over else '-',
         'Peak MiB:': '-' if found['peak_mib'] is None else f'{found["peak_mib"]:,.0f}',
+    }  # fmt: skip
+
+
+def fit_row(found: Mapping[str, Any], run: Record) -> Row:
+    """How time grows on one line of a plot."""
+    over = found['work_exponent']
+    return {
+        'Time of a step grows with': f'{run["arguments"]["vary"][0]}: {found["name"]}',
+        'Exponent (lowest to highest):': '{median:.2f} ({lowest:.2f} to {highest:.2f})'.format(**found['exponent']),
+        'Exponent over MACs:': f'{over["median"]:.2f}' if over else '-',
     }  # fmt: skip
 
 
