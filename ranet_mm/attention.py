@@ -69,7 +69,7 @@ def attention_maps(
     def keep(name: str, mask: Tensor, trunk: Tensor, product: Tensor) -> None:
         with torch.autocast(mask.device.type, enabled=False):  # which would round what is reduced
             maps = AttentionMaps(*(_floating(x) for x in (mask, trunk, product)))
-            maps = maps if reduce is None else REDUCE[reduce](maps)
+            maps = reduced(maps, reduce)
             # Copies: in deploy form, later layers write over these maps.
             found[name] = AttentionMaps(*(x.clone() if sides is None else _resized(x, sides) for x in maps))
 
@@ -131,9 +131,19 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 # What becomes of channels and sizes ---------------------------------------------------------------------
 
 
+def reduced(maps: AttentionMaps, reduce: str | None) -> AttentionMaps:
+    """(N, C, H, W) -> (N, 1, H, W), or the same without a word; see `attention_maps`."""
+    return maps if reduce is None else REDUCE[reduce](maps)
+
+
+def busiest(maps: AttentionMaps) -> Tensor:
+    """The channel of each image in which the mask adds most, (N,)."""
+    return (maps.mask * maps.trunk).abs().mean((2, 3)).argmax(1)
+
+
 def most_active(maps: AttentionMaps) -> AttentionMaps:
-    """The channel of each image in which the mask adds most, the same of mask, trunk and product."""
-    channel = (maps.mask * maps.trunk).abs().mean((2, 3)).argmax(1)
+    """The busiest channel of each image, the same of mask, trunk and product."""
+    channel = busiest(maps)
     image = torch.arange(len(channel), device=channel.device)
     return AttentionMaps(*(x[image, channel][:, None] for x in maps))
 
