@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from .layers import Merge
 from .network import RANetFeatures
+
+BINS = 20
 
 
 class AttentionMaps(NamedTuple):
@@ -77,6 +80,23 @@ def attention_maps(
     with watched(model, keep), evaluating(model), torch.no_grad(), torch.compiler.set_stance('force_eager'):
         getattr(model, 'extract_feat', model)(images)
     return found
+
+
+def mask_statistics(mask: Tensor) -> dict[str, float]:
+    """What the values of a mask are like, whatever its shape; values in [-1, 1] are brought to [0, 1] first.
+
+    Returns:
+        `mean`; `saturation`: the share of values below 0.05 or above 0.95; `entropy`: that of their histogram of 20
+        equal bins, in bits: 0 where the mask says the same everywhere, and at most log2(20) = 4.32.
+    """
+    values = mask.detach().float().flatten()
+    values = (values + 1) / 2 if values.min() < 0 else values
+    shares = torch.histc(values.cpu(), BINS, 0, 1) / values.numel()
+    return dict(
+        mean=float(values.mean()),
+        saturation=float(((values < 0.05) | (values > 0.95)).float().mean()),
+        entropy=float(torch.special.entr(shares).sum() / math.log(2)),
+    )
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -136,7 +136,7 @@ def strip(steps: Sequence[tuple[str, Seen]], reduce: str = 'mean') -> Figure:
         scale, y = ends(torch.stack(masks)), top + number * row
         page.side(START, y, height, f'{name}, {REDUCED[reduce]}')
         for place, (mask, (label, one)) in enumerate(zip(masks, steps, strict=True)):
-            guess = ', '.join(f'{shortened(label)} {100 * p:.0f} %' for label, p in one.guesses[:1])
+            guess = ', '.join(f'{shortened(label)}: {100 * p:.0f} %' for label, p in one.guesses[:1])
             titles = (label, guess) if number == 0 else ('', '')
             x = START + place * (width + GAP)
             page.map(x, y, mask, (height, width), *titles, scale, bar=place == len(steps) - 1)
@@ -191,7 +191,7 @@ class Page:
     def input(self, top: float, one: Seen) -> None:
         """The image in the first column, and beneath it the classes."""
         height, width = one.image.shape[1:]
-        self.titles(GAP, top + TITLE, 'input', f'{width} × {height} pixels')
+        self.titles(GAP, top + TITLE, 'input', f'{width} x {height} pixels')
         self.picture(GAP, top + TITLE, one.image.movedim(0, -1))
         self.guesses(GAP, top + TITLE + sides(one.image)[0] + BAR, one.guesses)
 
@@ -268,7 +268,7 @@ def number(value: float, scale: tuple[float, float]) -> str:
 
 def described(maps: AttentionMaps) -> str:
     _, channels, height, width = maps.mask.shape
-    return f'{channels} channels of {width} × {height}'
+    return f'{channels} channels of {width} x {height}'
 
 
 def check_channels(channels: Sequence[int], name: str, count: int) -> None:
