@@ -53,14 +53,24 @@ def test_maps_are_the_authors(net):
         model = RANetFeatures(net, width=0.25)
     model.load_state_dict({k: v for k, v in state.items() if not k.startswith('head.')}, assign=True)
     theirs = caffe_graph.outputs(net, blobs, image)
-    for letter, maps in zip('ABC', attention_maps(model, image).values(), strict=True):
-        wanted = (f'Attention{letter}_1/{name}' for name in ('mask', 'trunk/res3', 'fusion'))
-        torch.testing.assert_close(tuple(maps), tuple(theirs[name] for name in wanted))
+    layers = caffe_graph.layers(net)
+    products = [layer for layer in layers if layer.kind == 'prod']
+    for layer, maps in zip(products, attention_maps(model, image).values(), strict=True):
+        trunk, mask = layer.bottoms
+        fusion = next(other.name for other in layers if layer.name in other.bottoms)
+        torch.testing.assert_close(tuple(maps), (theirs[mask], theirs[trunk], theirs[fusion]))
 
 
-@pytest.mark.parametrize('attention', ['mixed', 'channel', 'spatial'])
-@pytest.mark.parametrize('unit', ['type1', 'type2', 'resnext', 'inception_a'])
-@pytest.mark.parametrize('compat', [None, 'tengshaofeng', 'gluoncv'])
+@pytest.mark.parametrize(
+    ('attention', 'unit', 'compat'),
+    [
+        ('mixed', 'type1', None),
+        ('channel', 'type2', None),
+        ('spatial', 'resnext', None),
+        ('mixed', 'inception_a', 'tengshaofeng'),
+        ('spatial', 'type1', 'gluoncv'),
+    ],
+)
 def test_the_maps_are_what_the_next_units_read(attention, unit, compat):
     """The product leads to the output of its module, and by the paper's equations from mask and trunk."""
     learning = 'naive' if attention == 'channel' else 'residual'
@@ -174,7 +184,10 @@ def test_deploy_form_that_was_saved_whole(tmp_path):
     assert_equal(attention_maps(loaded, x), wanted, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize('wrap', ['compile', 'in place', 'units', 'inside', 'parallel', 'average', 'sequential'])
+COMPILED = [pytest.param(how, marks=pytest.mark.slow) for how in ('compile', 'in place', 'inside')]
+
+
+@pytest.mark.parametrize('wrap', [*COMPILED, 'units', 'parallel', 'average', 'sequential'])
 def test_wrapped_and_compiled(wrap):
     model, x, seen = small(), images(), []
     wanted = attention_maps(model, x)
@@ -221,7 +234,9 @@ def test_autocast_and_half_precision():
         assert {v.dtype for maps in found.values() for v in maps} == {torch.float32}
     with torch.autocast('cpu', torch.bfloat16):
         found = attention_maps(model, x)
-    assert_equal(found, wanted, rtol=0.1, atol=0.1)
+    for name, maps in found.items():
+        for mine, theirs in zip(maps, wanted[name], strict=True):
+            assert float((mine - theirs).norm() / theirs.norm()) < 0.05
     assert not torch.equal(found['stages.0.1'].mask, wanted['stages.0.1'].mask)  # it was computed so
     half = attention_maps(copy.deepcopy(model).bfloat16(), x.bfloat16())
     assert half['stages.0.1'].mask.dtype == torch.float32
@@ -231,7 +246,8 @@ def test_autocast_and_half_precision():
 def test_timm_feature_extractors():
     whole = small()
     wanted = attention_maps(whole, images())
-    getter = timm.models.FeatureGetterNet(whole)
+    getter = timm.create_model('attention56_cifar', features_only=True, feature_cls='getter', **SMALL)
+    getter.model.load_state_dict(whole.state_dict(), strict=False)
     assert_equal(attention_maps(getter, images()), wanted)
     lists = timm.create_model('attention56_cifar', features_only=True, **SMALL)
     lists.load_state_dict({k.replace('stages.', 'stages_'): v for k, v in whole.state_dict().items()}, strict=False)
@@ -244,9 +260,11 @@ def test_openmmlab_models():
     from mmpretrain.registry import MODELS
 
     cfg = dict(
-        type='mmpretrain.ImageClassifier', backbone=dict(type='ranet_mm.ResidualAttentionNet', arch='attention56_cifar', **SMALL),
-        neck=dict(type='mmpretrain.GlobalAveragePooling'), head=dict(type='mmpretrain.LinearClsHead', num_classes=3, in_channels=128),
-    )  # fmt: skip
+        type='mmpretrain.ImageClassifier',
+        backbone=dict(type='ranet_mm.ResidualAttentionNet', arch='attention56_cifar', **SMALL),
+        neck=dict(type='mmpretrain.GlobalAveragePooling'),
+        head=dict(type='mmpretrain.LinearClsHead', num_classes=3, in_channels=128),
+    )
     classifier, model = MODELS.build(cfg), small()
     classifier.backbone.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith('head.')})
     wanted = attention_maps(model, images())
