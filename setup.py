@@ -12,14 +12,17 @@ ROOT = Path(__file__).parent
 MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision>=0.22', 'matplotlib', 'rich', 'safetensors']
 EXPORT = ['onnxscript', 'onnxruntime', 'scikit-learn>=1.5']
 CLUSTER = ['submitit>=1.5']
+EXPLAIN = ['captum>=0.7', 'grad-cam>=1.5', 'torchinfo']
+TIMM = ['timm>=1.0.25', 'safetensors', 'tqdm']
 EXTRAS = {
-    'timm': ['timm>=1.0.25', 'safetensors', 'tqdm'],
+    'timm': TIMM,
+    'attend': [*TIMM, 'matplotlib'],
     'mm': [*MM, 'onedl-mmpretrain>=1.3.6', 'scikit-learn>=1.5'],
     'seg': [*MM, 'onedl-mmsegmentation>=1.4.2'],
     'det': [*MM, 'onedl-mmdetection>=3.5.1'],
     'export': EXPORT,
     'cluster': CLUSTER,
-    'dev': [*EXPORT, *CLUSTER, 'modelindex', 'pytest>=8', 'pytest-xdist>=3', 'ruff>=0.14', 'setuptools>=70.1'],
+    'dev': [*EXPORT, *CLUSTER, *EXPLAIN, 'modelindex', 'pytest>=8', 'pytest-xdist>=3', 'ruff>=0.14', 'setuptools>=70.1'],
 }
 
 

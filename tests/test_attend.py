@@ -152,6 +152,7 @@ def test_nothing_overlaps_and_nothing_leaves_the_page():
         assert all(0 <= b.x0 < b.x1 <= 1.001 and 0 <= b.y0 < b.y1 <= 1.001 for b in boxes)
         for number, a in enumerate(boxes):
             assert not any(a.overlaps(b) for b in boxes[:number])
+        pixels(figure)
         renderer = figure.canvas.get_renderer()
         for text in figure.texts:
             box = text.get_window_extent(renderer)
@@ -184,7 +185,7 @@ def trained(write_config, tmp_path, more, name):
 
 
 def test_the_hook_sends_masks_and_changes_nothing(write_config, tmp_path):
-    hook = "custom_hooks = [dict(type='ranet_mm.MaskVisualizationHook', interval=4, images=2)]\n"
+    hook = "custom_hooks = [*_base_.custom_hooks, dict(type='ranet_mm.MaskVisualizationHook', interval=4, images=2)]\n"
     plain, with_masks = (trained(write_config, tmp_path, m, n) for m, n in (('', 'plain'), (hook, 'masks')))
     assert all(torch.equal(value, with_masks[0][name]) for name, value in plain[0].items())
     assert torch.equal(plain[1], with_masks[1])

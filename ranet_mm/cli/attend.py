@@ -107,7 +107,7 @@ def checkpoints(run: Path) -> list[tuple[str, Path]]:
     if not run.is_dir():
         raise FileNotFoundError(f'run {str(run)!r} does not exist: it must be the folder of a run, with checkpoints')
     found = {}
-    for path in sorted(run.iterdir(), key=lambda path: path.name, reverse=True):  # the best one gives way to its epoch
+    for path in sorted(run.iterdir(), key=lambda path: path.name):  # the best one gives way to its epoch
         if match := CHECKPOINT.search(path.name):
             label = 'iteration' if match[1] == 'iter' else 'epoch'
             found[label, int(match[2])] = path
