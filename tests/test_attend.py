@@ -88,7 +88,7 @@ def test_normalization_of_a_pipeline_is_undone(turned, chans):
 
 def test_checkpoints_of_a_run(photo, tmp_path, capsys):
     model = timm.create_model('attention56_cifar', num_classes=2, width=0.125, modules=(1, 1, 1))
-    about = dict(architecture='attention56_cifar', model_args=dict(width=0.125), pretrained_cfg={})
+    about = dict(architecture='attention56_cifar', model_args=dict(width=0.125), pretrained_cfg=dict(num_classes=2))
     for name in [*(f'epoch_{n}' for n in range(1, 21)), 'best_accuracy_top1_epoch_20', 'interrupted']:
         path = tmp_path / 'run' / f'{name}.pth'
         path.parent.mkdir(exist_ok=True)
@@ -185,16 +185,19 @@ def trained(write_config, tmp_path, more, name):
 
 
 def test_the_hook_sends_masks_and_changes_nothing(write_config, tmp_path):
-    hook = "custom_hooks = [*_base_.custom_hooks, dict(type='ranet_mm.MaskVisualizationHook', interval=4, images=2)]\n"
-    plain, with_masks = (trained(write_config, tmp_path, m, n) for m, n in (('', 'plain'), (hook, 'masks')))
+    hook = "custom_hooks = [*_base_.custom_hooks, dict(type='ranet_mm.MaskVisualizationHook', interval=2, images=2)]\n"
+    short = 'train_cfg = dict(max_epochs=1)\ntrain_dataloader = dict(batch_size=3, num_workers=0, dataset=train)\n'
+    plain, with_masks = (
+        trained(write_config, tmp_path, short + more, name) for more, name in (('', 'plain'), (hook, 'masks'))
+    )
     assert all(torch.equal(value, with_masks[0][name]) for name, value in plain[0].items())
     assert torch.equal(plain[1], with_masks[1])
     assert (plain[2] == with_masks[2]).all()
     lines = [json.loads(x) for f in (tmp_path / 'masks').rglob('scalars.json') for x in f.read_text().splitlines()]
     told = [line for line in lines if 'attention/stages.0.1/mean' in line]
-    assert [line['step'] for line in told] == [4, 8, 12]
+    assert [line['step'] for line in told] == [2, 4]
     assert all(0 < line['attention/stages.2.1/mean'] < 1 for line in told)
-    assert len([*(tmp_path / 'masks').rglob('attention_*.png*.png')]) == 6
+    assert len([*(tmp_path / 'masks').rglob('attention_*.png*.png')]) == 4
     assert not [*(tmp_path / 'plain').rglob('attention_*')]
 
 
