@@ -10,14 +10,14 @@ SMALL = dict(width=0.25, modules=(1, 1, 1), num_classes=10)
 
 
 @pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return timm.create_model('attention56_cifar', **SMALL).eval()
-
-
-@pytest.fixture
 def images():
     return torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(name='model')
+def _model():
+    torch.manual_seed(0)
+    return timm.create_model('attention56_cifar', **SMALL).eval()
 
 
 def test_grad_cam(model, images):
