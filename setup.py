@@ -13,8 +13,11 @@ MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision>=0.22', 'matp
 EXPORT = ['onnxscript', 'onnxruntime', 'scikit-learn>=1.5']
 RUNTIMES = ['onnxscript', 'onnxruntime', 'openvino>=2025.0', 'nncf>=2.16']
 CLUSTER = ['submitit>=1.5']
+EXPLAIN = ['captum>=0.7', 'grad-cam>=1.5', 'torchinfo']
+TIMM = ['timm>=1.0.25', 'safetensors', 'tqdm']
 EXTRAS = {
-    'timm': ['timm>=1.0.25', 'safetensors', 'tqdm'],
+    'timm': TIMM,
+    'attend': [*TIMM, 'matplotlib'],
     'mm': [*MM, 'onedl-mmpretrain>=1.3.6', 'scikit-learn>=1.5'],
     'seg': [*MM, 'onedl-mmsegmentation>=1.4.2'],
     'det': [*MM, 'onedl-mmdetection>=3.5.1'],
@@ -25,6 +28,7 @@ EXTRAS = {
         *EXPORT,
         *RUNTIMES,
         *CLUSTER,
+        *EXPLAIN,
         'modelindex',
         'pytest>=8',
         'pytest-xdist>=3',

@@ -13,6 +13,7 @@ from .checkpoint_guard import CheckpointGuardHook
 from .data_guard import DataGuardHook
 from .final_test import FinalTestHook
 from .interrupt import InterruptHook
+from .mask_visualization import MaskVisualizationHook
 from .progress import ProgressHook
 from .progressive_resize import ProgressiveResizeHook
 from .record import RecordHook
@@ -20,8 +21,9 @@ from .runtime import RuntimeHook
 from .runtime_info import RuntimeInfoHook
 
 __all__ = [
-    'ChannelsLastHook', 'CheckpointGuardHook', 'DataGuardHook', 'FinalTestHook', 'InterruptHook', 'ProgressHook',
-    'ProgressiveResizeHook', 'RecordHook', 'RuntimeHook', 'RuntimeInfoHook',
+    'ChannelsLastHook', 'CheckpointGuardHook', 'DataGuardHook', 'FinalTestHook', 'InterruptHook',
+    'MaskVisualizationHook', 'ProgressHook', 'ProgressiveResizeHook', 'RecordHook', 'RuntimeHook',
+    'RuntimeInfoHook',
 ]  # fmt: skip
 
 
