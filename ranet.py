@@ -24,6 +24,7 @@ COMMANDS = {
     'convert': 'convert weights from and to other implementations',
     'export': 'write ONNX, TorchScript or torch.export, and check the file',
     'complexity': 'count parameters, multiply-adds, activations and depth',
+    'faithfulness': 'measure whether masks mean anything',
     'benchmark': 'measure images/s and peak memory, models side by side',
     'data-speed': 'measure what the data of a config cost, ordinary and on the device',
     'overhead': 'measure what the runner adds to a step of a bare loop',
