@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ..lab.shown import restored
 from ..mm import config
 from .program import COUNT, command, config_options, option
 
 LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 INCHES = 1.6  # of an image's side in the drawing
-BYTE = 255
 
 
 @command(
@@ -64,14 +64,6 @@ def build(cfg: config.Config, name: str) -> tuple[DataLoader, nn.Module]:
     with torch.random.fork_rng():
         model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model})
     return loader, model.data_preprocessor
-
-
-def restored(image: Tensor, preprocessor: nn.Module) -> Tensor:
-    """Normalization undone, where the preprocessor has one."""
-    image = image.float()
-    if getattr(preprocessor, '_enable_normalize', False):
-        image = image * preprocessor.std.view(-1, 1, 1) + preprocessor.mean.view(-1, 1, 1)
-    return (image[[0, 0, 0]] if len(image) == 1 else image[:3]).div(BYTE).clamp(0, 1)
 
 
 def label(sample: Any, names: Sequence[str]) -> str:

@@ -139,3 +139,11 @@ def preprocess(images: Tensor, said: dict[str, Any]) -> Tensor:
     divisor = given.get('pad_size_divisor', 1)
     height, width = (-side % divisor for side in images.shape[-2:])
     return F.pad(images, (0, width, 0, height), value=given.get('pad_value', 0))
+
+
+def restored(image: Tensor, preprocessor: nn.Module) -> Tensor:
+    """An image (3, H, W) in 0..1 of what OpenMMLab's preprocessor made, (C, H, W): its normalization is undone."""
+    image = image.float()
+    if getattr(preprocessor, '_enable_normalize', False):
+        image = image * preprocessor.std.view(-1, 1, 1) + preprocessor.mean.view(-1, 1, 1)
+    return (image[[0, 0, 0]] if len(image) == 1 else image[:3]).div(255).clamp(0, 1)
