@@ -6,11 +6,12 @@ from typing import Any
 
 from . import hub
 from .arch import ARCHS, ArchCfg, resolve_arch
+from .attention import AttentionMaps, attention_maps
 from .deployment import deploy
 from .network import RANetFeatures
 
 __version__ = '0.1.0'
-__all__ = ['ARCHS', 'ArchCfg', 'RANetFeatures', 'deploy', 'resolve_arch']
+__all__ = ['ARCHS', 'ArchCfg', 'AttentionMaps', 'RANetFeatures', 'attention_maps', 'deploy', 'resolve_arch']
 
 hub.list_models()
 

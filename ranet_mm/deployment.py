@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .layers import AttentionModule, DropPath, Hourglass, SoftMaskBranch, Unit
+from .layers import AttentionModule, DropPath, Hourglass, Merge, SoftMaskBranch, Unit
 
 TRACED = (nn.Sequential, Unit, AttentionModule, Hourglass, SoftMaskBranch)
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -229,7 +229,7 @@ def sums(graph: fx.GraphModule) -> None:
 
 def made_here(graph: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node makes a map of its own: the input is the caller's, and others may hand theirs on."""
-    return node.op == 'call_function' or module(graph, node, (FoldedConv, Bound)) is not None
+    return node.op == 'call_function' or module(graph, node, (FoldedConv, Bound, Merge)) is not None
 
 
 def calls(graph: fx.GraphModule, kinds: tuple[type, ...]) -> Iterator[tuple[fx.Node, nn.Module]]:

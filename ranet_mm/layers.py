@@ -411,6 +411,17 @@ LEARNING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+class Merge(nn.Module):
+    """What joins mask and trunk, as a module: its inputs and its output can be read in every form of the network."""
+
+    def __init__(self, learning: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.learning = learning
+
+    def forward(self, mask: Tensor, trunk: Tensor) -> Tensor:
+        return self.learning(mask, trunk)
+
+
 class AttentionModule(nn.Module):
     """p units -> (trunk of t units, soft mask) -> merge of both -> p units (paper Fig. 2)."""
 
@@ -428,7 +439,7 @@ class AttentionModule(nn.Module):
         self.trunk = units(unit, chs, t)
         self.mask = mask
         self.post = units(unit, chs, p)
-        self.merge = merge
+        self.merge = Merge(merge)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pre(x)
