@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent
 MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision>=0.22', 'matplotlib', 'rich', 'safetensors']
 EXPORT = ['onnxscript', 'onnxruntime', 'scikit-learn>=1.5']
 CLUSTER = ['submitit>=1.5']
+REPORT = ['plotly>=6', 'jinja2', 'matplotlib', 'scikit-learn>=1.5']
 EXTRAS = {
     'timm': ['timm>=1.0.25', 'safetensors', 'tqdm'],
     'mm': [*MM, 'onedl-mmpretrain>=1.3.6', 'scikit-learn>=1.5'],
@@ -19,7 +20,18 @@ EXTRAS = {
     'det': [*MM, 'onedl-mmdetection>=3.5.1'],
     'export': EXPORT,
     'cluster': CLUSTER,
-    'dev': [*EXPORT, *CLUSTER, 'modelindex', 'pytest>=8', 'pytest-xdist>=3', 'ruff>=0.14', 'setuptools>=70.1'],
+    'report': REPORT,
+    'dev': [
+        *EXPORT,
+        *CLUSTER,
+        *REPORT,
+        'modelindex',
+        'playwright',
+        'pytest>=8',
+        'pytest-xdist>=3',
+        'ruff>=0.14',
+        'setuptools>=70.1',
+    ],
 }
 
 
@@ -68,7 +80,7 @@ setup(
     packages=find_packages(include=['ranet_mm', 'ranet_mm.*']),
     py_modules=['ranet'],  # the console command, outside the package, whose import brings torch
     entry_points={'console_scripts': ['ranet = ranet:main']},
-    package_data={'ranet_mm': ['weights/*.safetensors', 'weights/*.json', 'weights/*.md']},
+    package_data={'ranet_mm': ['weights/*.safetensors', 'weights/*.json', 'weights/*.md', 'lab/report/page.*']},
     include_package_data=False,
     install_requires=['torch>=2.7'],
     extras_require=EXTRAS,

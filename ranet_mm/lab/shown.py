@@ -146,4 +146,9 @@ def restored(image: Tensor, preprocessor: nn.Module) -> Tensor:
     image = image.float()
     if getattr(preprocessor, '_enable_normalize', False):
         image = image * preprocessor.std.view(-1, 1, 1) + preprocessor.mean.view(-1, 1, 1)
-    return (image[[0, 0, 0]] if len(image) == 1 else image[:3]).div(255).clamp(0, 1)
+    return displayed(image)
+
+
+def displayed(image: Tensor) -> Tensor:
+    """(C, H, W) in 0..255 as (3, H, W) in 0..1."""
+    return (image[[0, 0, 0]] if len(image) == 1 else image[:3]).float().div(255).clamp(0, 1)

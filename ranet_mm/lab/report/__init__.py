@@ -1,7 +1,7 @@
 """One page of HTML about a run, which needs no server and no network: figures, mistakes, and what it attends to.
 
-`rundir.py` reads what a run has left, `evidence.py` asks its network anew, `charts.py` and `gallery.py` make of both what
-`page.html` shows, with `page.css` and `page.js`; Plotly draws the charts.
+`rundir.py` reads what a run has left, `evidence.py` asks its network anew, `charts.py` and `gallery.py` make of both
+what `page.html` shows, with `page.css` and `page.js`; Plotly draws the charts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ... import __version__
 from .. import records
@@ -38,6 +38,7 @@ class Subject:
     record: dict[str, Any]
     curves: Curves
     config: str | None = None
+    kind: str = 'run'  # or weights
 
 
 def check() -> None:
@@ -53,6 +54,13 @@ def of_run(run: Run) -> Subject:
     config = run.config.read_text(encoding='utf-8') if run.config else None
     command = records.command(run.record) if 'config' in run.record else None
     return Subject(run.name, command, facts(run.record), run.record, run.curves, config)
+
+
+def of_weights(name: str, model: nn.Module, images: Sequence[str]) -> Subject:
+    """Weights that no run tells of."""
+    record = dict(parameters=sum(p.numel() for p in model.parameters()))
+    told = dict(Weights=name, Images=', '.join(images))
+    return Subject(name, None, told | facts(record), record, Curves(), kind='weights')
 
 
 def facts(record: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..card import interval
 from ..predictions import BINS, Predictions, calibration_error
@@ -19,7 +20,6 @@ ROWS = 60  # of a curve's table
 MOST_CLASSES = 100  # of a matrix that is drawn
 WRITTEN = 20  # classes up to which counts are written into the matrix
 BARS = 60  # classes that are drawn
-CONFUSIONS = 10
 
 
 @dataclass
@@ -108,7 +108,7 @@ def lines(
 
 
 def by_class(found: Predictions) -> Chart:
-    """The share of each class's images that are right, the lowest at the bottom of many left out of the drawing."""
+    """The share of each class's images that are right, the lowest first."""
     names, right = found.names(), found.scores.argmax(1) == found.labels
     rows = []
     for number, name in enumerate(names):
@@ -133,7 +133,7 @@ def by_class(found: Predictions) -> Chart:
     caption = f"Accuracy of each class, with Wilson's 95 % interval from the number of its images.{left}"
     cells = [(name, total, good, percent(share), f'{low:.1f} to {high:.1f} %')
              for name, total, good, share, low, high in rows]  # fmt: skip
-    height = f'{max(16, 6 + 1.6 * len(drawn)):.0f}rem'
+    height = f'{max(24, 6 + 1.6 * len(drawn)):.0f}rem'
     return Chart('by_class', 'Accuracy by class', caption, alt, [bars], layout,
                  ['Class', 'Images', 'Right', 'Accuracy', '95 % interval'], cells, height)  # fmt: skip
 
@@ -147,25 +147,27 @@ def confusions(found: Predictions) -> Chart:
     beside = counts.clone().fill_diagonal_(0)
     pairs = sorted(((int(beside[i, j]), i, j) for i, j in beside.nonzero().tolist()), key=lambda pair: -pair[0])
     rows = [(names[i], names[j], n, percent(n / counts[i].sum().item())) for n, i, j in pairs]
-    alt = 'Confusion matrix. ' + (f'Most often, {rows[0][0]} is taken for {rows[0][1]}: {rows[0][2]} times.' if rows else
-                                  'Nothing is confused.')  # fmt: skip
+    most = (
+        f'Most often, {rows[0][0]} is taken for {rows[0][1]}: {rows[0][2]} times.' if rows else 'Nothing is confused.'
+    )
     caption = 'Rows are what images show, columns what they are taken for: right in blue, wrong in orange.'
     data = heat(counts, names) if len(names) <= MOST_CLASSES else []
     if not data:
         caption = f'The most frequent confusions; a matrix of {len(names)} classes is not drawn.'
     axis = dict(type='category', dtick=1 if len(names) <= 40 else None, showgrid=False, ticks='')
-    layout = dict(xaxis=dict(axis, title=dict(text='taken for'), tickangle=-45, side='bottom'),
-                  yaxis=dict(axis, title=dict(text='shows'), autorange='reversed'))  # fmt: skip
-    return Chart('confusions', 'Confusion matrix', caption, alt, data, layout,
-                 ['Shows', 'Taken for', 'Images', 'Of the class'], rows, 'square', dict(counts=matrix(counts, names)))  # fmt: skip
+    shows = dict(axis, title=dict(text='shows', standoff=12), autorange='reversed')
+    layout = dict(xaxis=dict(axis, title=dict(text='taken for')), yaxis=shows)
+    head, more = ['Shows', 'Taken for', 'Images', 'Of the class'], dict(counts=matrix(counts, names))
+    title, alt = 'Confusion matrix', f'Confusion matrix. {most}'
+    return Chart('confusions', title, caption, alt, data, layout, head, rows, 'square', more)
 
 
-def matrix(counts: torch.Tensor, names: Sequence[str]) -> dict[str, Any]:
+def matrix(counts: Tensor, names: Sequence[str]) -> dict[str, Any]:
     """The whole matrix where it is small enough to be read as a table."""
     return dict(names=names, counts=counts.tolist()) if len(names) <= WRITTEN else {}
 
 
-def heat(counts: torch.Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
+def heat(counts: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
     """Two layers whose colours let the page's background through, so that they go with a light and a dark one."""
     shares = counts.double() / counts.sum(1, keepdim=True).clamp(min=1)
     diagonal = torch.eye(len(names), dtype=torch.bool)
@@ -186,42 +188,48 @@ def heat(counts: torch.Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def reliability(found: Predictions) -> Chart:
-    """Accuracy against confidence over bins of equal width, those of the calibration error, and how many are in each."""
+    """Accuracy against confidence over bins of equal width, those of the calibration error, and what is in each."""
     confidence, taken_for = found.scores.max(1)
     right = (taken_for == found.labels).double()
+    rows = filled_bins(confidence, right)
+    mean, share = confidence.double().mean().item(), right.mean().item()
+    tends = 'more confident than right' if mean > share else 'more right than confident'
+    told = f'On average the network is {percent(mean)} confident and {percent(share)} right: {tends}.'
     error = calibration_error(confidence, right).item()
-    bins = (confidence * BINS).long().clamp(max=BINS - 1)
-    rows = []
-    for number in bins.unique().tolist():
-        here = bins == number
-        rows.append((number, int(here.sum()), confidence[here].double().mean().item(), right[here].mean().item()))
-    centres = [100 * (row[0] + 0.5) / BINS for row in rows]
-    width = 100 / BINS
-    hover = '%{y:.1f} % right of %{customdata} images<extra></extra>'
-    data = [
-        dict(type='bar', name='accuracy', x=centres, y=[100 * row[3] for row in rows], width=width * 0.94,
-             marker=dict(color=BLUE), customdata=[row[1] for row in rows], hovertemplate=hover),
-        dict(type='scatter', mode='markers', name='mean confidence', x=[100 * row[2] for row in rows],
-             y=[100 * row[2] for row in rows], marker=dict(color=ORANGE, size=9, symbol='diamond')),
-        dict(type='scatter', mode='lines', name='as right as confident', x=[0, 100], y=[0, 100],
-             line=dict(color=GREY, dash='dash', width=1.5), hoverinfo='skip'),
-        dict(type='bar', name='images', x=centres, y=[row[1] for row in rows], width=width * 0.94, yaxis='y2',
-             marker=dict(color=GREY), showlegend=False, hovertemplate='%{y} images<extra></extra>'),
-    ]  # fmt: skip
+    caption = f'Expected calibration error {percent(error)} over {BINS} bins. {told}'
+    cells = [(f'{100 * n / BINS:.1f} to {100 * (n + 1) / BINS:.1f} %', number, percent(sure), percent(good))
+             for n, number, sure, good in rows]  # fmt: skip
     layout = dict(
         xaxis=dict(title=dict(text='confidence, %'), range=[0, 101], anchor='y2'),
         yaxis=dict(title=dict(text='accuracy, %'), range=[0, 101], domain=[0.34, 1]),
-        yaxis2=dict(title=dict(text='images'), domain=[0, 0.24]), legend=dict(orientation='h', y=1.02, yanchor='bottom'),
+        yaxis2=dict(title=dict(text='images'), domain=[0, 0.24]),
+        legend=dict(orientation='h', y=1.02, yanchor='bottom'),
     )  # fmt: skip
-    mean, share = confidence.double().mean().item(), right.mean().item()
-    tends = 'more confident than right' if mean > share else 'more right than confident'
-    alt = (
-        f'Reliability diagram. On average the network is {percent(mean)} confident and {percent(share)} right: {tends}.'
-    )
-    caption = (
-        f'Expected calibration error {100 * error:.2f} % over {BINS} bins: {alt.removeprefix("Reliability diagram. ")}'
-    )
-    cells = [(f'{100 * n / BINS:.1f} to {100 * (n + 1) / BINS:.1f} %', number, percent(sure), percent(good))
-             for n, number, sure, good in rows]  # fmt: skip
-    return Chart('reliability', 'Reliability', caption, alt, data, layout,
-                 ['Confidence', 'Images', 'Mean confidence', 'Accuracy'], cells, '26rem')  # fmt: skip
+    head = ['Confidence', 'Images', 'Mean confidence', 'Accuracy']
+    alt = f'Reliability diagram. {told}'
+    return Chart('reliability', 'Reliability', caption, alt, bins_drawn(rows), layout, head, cells, '26rem')
+
+
+def filled_bins(confidence: Tensor, right: Tensor) -> list[tuple[int, int, float, float]]:
+    """Of each bin with images: its number, how many they are, their mean confidence, and the share that is right."""
+    bins, rows = (confidence * BINS).long().clamp(max=BINS - 1), []
+    for number in bins.unique().tolist():
+        here = bins == number
+        rows.append((number, int(here.sum()), confidence[here].double().mean().item(), right[here].mean().item()))
+    return rows
+
+
+def bins_drawn(rows: Sequence[tuple[int, int, float, float]]) -> list[dict[str, Any]]:
+    numbers, images, sure, good = zip(*rows, strict=True)
+    sure = [100 * value for value in sure]
+    bars = dict(type='bar', x=[100 * (n + 0.5) / BINS for n in numbers], width=94 / BINS)
+    return [
+        dict(bars, name='accuracy', y=[100 * value for value in good], marker=dict(color=BLUE), customdata=images,
+             hovertemplate='%{y:.1f} % right of %{customdata} images<extra></extra>'),
+        dict(type='scatter', mode='markers', name='mean confidence', x=sure, y=sure,
+             marker=dict(color=ORANGE, size=9, symbol='diamond')),
+        dict(type='scatter', mode='lines', name='as right as confident', x=[0, 100], y=[0, 100],
+             line=dict(color=GREY, dash='dash', width=1.5), hoverinfo='skip'),
+        dict(bars, name='images', y=images, yaxis='y2', marker=dict(color=GREY), showlegend=False,
+             hovertemplate='%{y} images<extra></extra>'),
+    ]  # fmt: skip

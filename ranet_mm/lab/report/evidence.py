@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ...images import read as open_image
 from ...weights.read import read as read_weights
-from .. import predictions
+from .. import predictions, shown
 from ..predictions import Predictions
-from ..shown import restored
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner
@@ -94,9 +94,30 @@ def looker(runner: Runner) -> Look:
     def look(index: int) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             batch = preprocessor(loader.collate_fn([loader.dataset[index]]), False)['inputs']
-        return restored(batch[0], preprocessor).cpu(), batch
+        return shown.restored(batch[0], preprocessor).cpu(), batch
 
     return look
+
+
+def of_files(model: nn.Module, found: Predictions) -> Evidence:
+    """Answers of a model of timm or of a checkpoint on files, which `found` names; see `lab.shown`."""
+    from timm.data import resolve_model_data_config
+
+    said, cfg, read = (
+        getattr(model, 'description', {}),
+        resolve_model_data_config(model),
+        shown.reader(model, open_image),
+    )
+
+    def look(index: int) -> tuple[Tensor, Tensor]:
+        image = read(found.images[index])
+        batch = shown.preprocess(image[None].to(next(model.parameters()).device), said)
+        if said.get('pipeline') is not None:  # not normalized yet
+            return shown.displayed(image), batch
+        mean, std = (torch.tensor(cfg[name]).view(-1, 1, 1) for name in ('mean', 'std'))
+        return shown.displayed(255 * (image * std + mean)), batch
+
+    return Evidence(found, model.eval(), look)
 
 
 def worst(found: Predictions, number: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...mm.data.identity import common_folder
 from .evidence import Evidence
 
 MAPS = ('mask', 'trunk', 'product')
@@ -114,7 +116,8 @@ def answer(evidence: Evidence, index: int) -> dict[str, Any]:
     scores, label = found.scores[index], int(found.labels[index])
     values, places = scores.topk(min(TOP, len(scores)))
     top = [[names[place], short(value)] for value, place in zip(values, places.tolist(), strict=True)]
-    path = found.images[index] if len(found.images) == len(found.labels) else f'image {index}'
+    paths = found.images if len(found.images) == len(found.labels) else ()
+    path = os.path.relpath(paths[index], common_folder([*map(os.path.dirname, paths)])) if paths else f'image {index}'
     right = int(scores.argmax()) == label
     return dict(index=index, file=path, shows=names[label], of_shown=short(scores[label]), top=top, right=right)
 

@@ -3,18 +3,24 @@
   const data = JSON.parse(document.getElementById('data').textContent);
   const at = id => document.getElementById(id);
   const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const chosen = name => document.querySelector(`input[name=${name}]:checked`).value;
+  const element = (tag, properties) => Object.assign(document.createElement(tag), properties);
   const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 
   // Charts. Their colours are the page's, by its style sheet, so that light, dark and paper need nothing here.
   const margin = { l: 10, r: 12, t: 12, b: 10 };
-  const axes = layout => Object.keys(layout).filter(name => /^[xy]axis\d*$/.test(name));
   const place = name => at(`chart-${name}`);
   function draw(chart) {
     const layout = { ...chart.layout, margin, autosize: true, dragmode: false, bargap: 0.25,
       paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
       font: { family: css('--sans'), size: 0.8 * rem() } };
-    for (const axis of axes(layout)) {
-      layout[axis] = { gridcolor: '#ddd', zeroline: false, automargin: true, fixedrange: true, ...layout[axis] };
+    for (const axis of new Set(['xaxis', 'yaxis', ...Object.keys(layout).filter(name => /^[xy]axis/.test(name))])) {
+      layout[axis] = { gridcolor: '#ddd', zeroline: false, automargin: true, fixedrange: true, ticklabelstandoff: 4, ...layout[axis] };
+    }
+    const scale = rem() / 16;
+    for (const { line, marker } of chart.data) {
+      if (line) line.width *= scale;
+      if (marker && marker.size) marker.size *= scale;
     }
     return Plotly.newPlot(place(chart.name), chart.data, layout, { displayModeBar: false, responsive: true });
   }
@@ -36,10 +42,9 @@
 
   // Maps: grey strips of 8 bits, shown in a perceptually uniform map of colours.
   const gallery = data.gallery;
-  if (!gallery || !gallery.modules.length) {
-    if (gallery) images();
-    return;
-  }
+  if (!gallery) return;
+  images();
+  if (!gallery.modules.length) return;
   const colours = Uint8Array.from(atob(data.colours), letter => letter.charCodeAt(0));
   const image = Object.fromEntries(gallery.images.map(entry => [entry.index, entry]));
   const module = Object.fromEntries(gallery.modules.map(entry => [entry.name, entry]));
@@ -61,7 +66,7 @@
     const strip = image[index].maps[name][kind];
     const picture = await load(strip.png);
     const [height, width] = module[name].size;
-    const canvas = Object.assign(document.createElement('canvas'), { width, height });
+    const canvas = element('canvas', { width, height });
     const context = canvas.getContext('2d', { willReadFrequently: true });
     context.drawImage(picture, 0, -height * tile);
     const pixels = context.getImageData(0, 0, width, height).data;
@@ -98,7 +103,7 @@
     const context = canvas.getContext('2d');
     context.imageSmoothingEnabled = false;
     context.drawImage(shown, 0, 0, canvas.width, canvas.height);
-    const shade = Object.assign(document.createElement('canvas'), { width: mask.width, height: mask.height });
+    const shade = element('canvas', { width: mask.width, height: mask.height });
     const pixels = shade.getContext('2d').createImageData(mask.width, mask.height);
     mask.values.forEach((value, i) => pixels.data.set([0, 0, 0, 0.88 * (255 - value)], 4 * i));
     shade.getContext('2d').putImageData(pixels, 0, 0);
@@ -107,7 +112,6 @@
     context.drawImage(shade, 0, 0, canvas.width, canvas.height);
   }
 
-  const chosen = name => document.querySelector(`input[name=${name}]:checked`).value;
   const names = { trunk: 'Feature before the mask', mask: 'Mask', product: 'Feature behind the mask' };
   const told = value => String(Number(value.toPrecision(3)));
   let turn = 0;
@@ -130,23 +134,30 @@
     const mask = maps[kinds.indexOf('mask')];
     await light(at('overlay'), image[index].picture, mask);
     at('overlay').setAttribute('aria-label', `The image, bright where the mask of ${name} is high: ${where(mask)}`);
-    at('said').dataset.map = `${index} ${name} ${tile}`;
+    at('view-mask').dataset.map = `${index} ${name} ${tile}`;
   }
 
   function answer(entry) {
-    const parts = entry.top.map(([name, score]) => `${name} ${(100 * score).toFixed(1)} %`).join(', ');
-    const verdict = entry.right ? 'right' : `wrong: it shows ${entry.shows}`;
-    return [`${entry.file}: ${parts} (${verdict}).`];
+    const [taken, score] = entry.top[0];
+    const verdict = entry.right ? `${entry.shows}, and so says the network` : `${entry.shows}, taken for ${taken},`;
+    return `${verdict} with ${(100 * score).toFixed(1)} %`;
+  }
+
+  function bars(entry) {
+    return entry.top.flatMap(([name, score]) => {
+      const bar = element('dd', { ariaHidden: 'true' });
+      bar.append(element('div', { className: 'bar', style: `width: ${100 * score}%` }));
+      return [element('dt', { textContent: name }), bar, element('dd', { textContent: `${(100 * score).toFixed(1)} %` })];
+    });
   }
 
   function images() {
     const entries = Object.fromEntries(data.gallery.images.map(entry => [entry.index, entry]));
     const change = () => {
       const entry = entries[chosen('image')];
-      const picture = at('picture');
-      picture.src = entry.picture;
-      picture.alt = `${entry.shows}${entry.right ? '' : `, taken for ${entry.top[0][0]}`}`;
-      at('said').replaceChildren(...answer(entry).map(text => Object.assign(document.createElement('p'), { textContent: text })));
+      Object.assign(at('picture'), { src: entry.picture, alt: answer(entry) });
+      at('said').textContent = answer(entry);
+      at('top').replaceChildren(...bars(entry));
     };
     document.querySelector('.thumbs').addEventListener('change', change);
     change();
@@ -171,7 +182,6 @@
     paint(canvas, found);
     canvas.setAttribute('aria-label', `Mean mask of ${name}: from ${told(found.low)} to ${told(found.high)}, highest ${where(found)}`);
   });
-  images();
   fill();
   thumbs();
   show();
