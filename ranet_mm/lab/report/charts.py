@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -20,6 +21,7 @@ ROWS = 60  # of a curve's table
 MOST_CLASSES = 100  # of a matrix that is drawn
 WRITTEN = 20  # classes up to which counts are written into the matrix
 BARS = 60  # classes that are drawn
+LONGEST = 22  # characters of a name on an axis
 
 
 @dataclass
@@ -49,9 +51,12 @@ def percent(share: float) -> str:
     return f'{100 * share:.2f} %'
 
 
-def plain(name: str) -> str:
-    """A name as Plotly shows it, which would take `<b>` for bold."""
-    return escape(name, quote=False)
+def labels(names: Sequence[str]) -> list[str]:
+    """Names as Plotly shows them on an axis: short, each another, and without the tags that it would obey."""
+    found = [name if len(name) <= LONGEST else f'{name[: LONGEST - 1]}…' for name in names]
+    twice = Counter(found)
+    told = [f'{label} ({i})' if twice[label] > 1 else label for i, label in enumerate(found)]
+    return [escape(label, quote=False) for label in told]
 
 
 def thinned(points: Sequence[Any], number: int) -> list[Any]:
@@ -120,7 +125,7 @@ def by_class(found: Predictions) -> Chart:
     drawn = rows[:BARS][::-1]
     shares = [100 * row[3] for row in drawn]
     bars = dict(
-        type='bar', orientation='h', y=[plain(row[0]) for row in drawn], x=shares, marker=dict(color=BLUE),
+        type='bar', orientation='h', y=labels([row[0] for row in drawn]), x=shares, marker=dict(color=BLUE),
         error_x=dict(type='data', symmetric=False, array=[row[5] - x for row, x in zip(drawn, shares, strict=True)],
                      arrayminus=[x - row[4] for row, x in zip(drawn, shares, strict=True)], color=GREY, thickness=1.5),
         customdata=[[row[2], row[1]] for row in drawn],
@@ -156,7 +161,8 @@ def confusions(found: Predictions) -> Chart:
         caption = f'The most frequent confusions; a matrix of {len(names)} classes is not drawn.'
     axis = dict(type='category', dtick=1 if len(names) <= 40 else None, showgrid=False, ticks='')
     shows = dict(axis, title=dict(text='shows', standoff=12), autorange='reversed')
-    layout = dict(xaxis=dict(axis, title=dict(text='taken for')), yaxis=shows)
+    angle = 0 if max(map(len, names)) < 3 else -50  # Plotly's own choice may swing between two
+    layout = dict(xaxis=dict(axis, title=dict(text='taken for'), tickangle=angle), yaxis=shows)
     head, more = ['Shows', 'Taken for', 'Images', 'Of the class'], dict(counts=matrix(counts, names))
     title, alt = 'Confusion matrix', f'Confusion matrix. {most}'
     return Chart('confusions', title, caption, alt, data, layout, head, rows, 'square', more)
@@ -171,13 +177,13 @@ def heat(counts: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
     """Two layers whose colours let the page's background through, so that they go with a light and a dark one."""
     shares = counts.double() / counts.sum(1, keepdim=True).clamp(min=1)
     diagonal = torch.eye(len(names), dtype=torch.bool)
-    labels, layers = [plain(name) for name in names], []
+    told, layers = labels(names), []
     for colour, where in (('59,125,216', diagonal), ('217,115,26', ~diagonal & (counts > 0))):
         cells = [[100 * s if shown else None for s, shown in zip(*row, strict=True)]
                  for row in zip(shares.tolist(), where.tolist(), strict=True)]  # fmt: skip
         highest = max((cell for row in cells for cell in row if cell is not None), default=1)
         layer = dict(
-            type='heatmap', x=labels, y=labels, z=cells, zmin=0, zmax=highest or 1, showscale=False, xgap=1, ygap=1,
+            type='heatmap', x=told, y=told, z=cells, zmin=0, zmax=highest or 1, showscale=False, xgap=1, ygap=1,
             colorscale=[[0, f'rgba({colour},0.06)'], [1, f'rgba({colour},0.62)']], customdata=counts.tolist(),
             hovertemplate='%{y} taken for %{x}: %{customdata} (%{z:.1f} %)<extra></extra>', hoverongaps=False,
         )  # fmt: skip

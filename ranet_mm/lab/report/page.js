@@ -26,11 +26,12 @@
   }
   data.charts.forEach(draw);
 
-  const curves = data.charts.filter(chart => chart.more.epoch);
+  const curves = data.charts.filter(chart => chart.more.epoch)
+    .map(({ name, data: series, more }) => ({ name, epoch: more.epoch, iterations: series.map(line => line.x) }));
   function against(axis) {
-    for (const { name, data: series, more } of curves) {
-      const unit = axis === 'epoch' ? more.epoch : 1;
-      Plotly.update(place(name), { x: series.map(line => line.x.map(x => x / unit)) }, { 'xaxis.title.text': axis });
+    for (const { name, epoch, iterations } of curves) {
+      const unit = axis === 'epoch' ? epoch : 1;
+      Plotly.update(place(name), { x: iterations.map(line => line.map(x => x / unit)) }, { 'xaxis.title.text': axis });
     }
   }
   if (curves.length) {
@@ -76,7 +77,7 @@
 
   function paint(canvas, { width, height, values }) {
     Object.assign(canvas, { width, height });
-    const context = canvas.getContext('2d');
+    const context = canvas.getContext('2d', { willReadFrequently: true });
     const pixels = context.createImageData(width, height);
     values.forEach((value, i) => {
       const level = 3 * Math.max(0, Math.min(255, Math.round(value)));

@@ -77,8 +77,10 @@ def find_config(folder: Path) -> Path | None:
 
 def find_checkpoint(folder: Path) -> Path | None:
     """The last one, whose test the record tells; else the newest that is there."""
-    there = [path for pattern in CHECKPOINTS for path in folder.glob(pattern)]
-    return latest_checkpoint(folder) or max(there, key=lambda path: path.stat().st_mtime, default=None)
+    there = {path.name: path for pattern in CHECKPOINTS for path in folder.glob(pattern)}
+    latest = latest_checkpoint(folder)  # of a copied run it names a file of the original
+    newest = max(there.values(), key=lambda path: path.stat().st_mtime, default=None)
+    return there.get(latest.name, newest) if latest else newest
 
 
 def sittings(folder: Path) -> Iterator[list[dict[str, Any]]]:
