@@ -14,6 +14,7 @@ COMMANDS = {
     'models': 'list the models: parameters, input, weights',
     'configs': "list the package's own configs",
     'predict': 'classify images',
+    'attend': 'draw what a network attends to in images',
     'train': 'train a model from a config',
     'test': 'evaluate a checkpoint',
     'report': 'write one page of HTML about a run: figures, mistakes, and what it attends to',

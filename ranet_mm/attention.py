@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from .layers import Merge
 from .network import RANetFeatures
+
+BINS = 20
 
 
 class AttentionMaps(NamedTuple):
@@ -69,7 +72,7 @@ def attention_maps(
     def keep(name: str, mask: Tensor, trunk: Tensor, product: Tensor) -> None:
         with torch.autocast(mask.device.type, enabled=False):  # which would round what is reduced
             maps = AttentionMaps(*(_floating(x) for x in (mask, trunk, product)))
-            maps = maps if reduce is None else REDUCE[reduce](maps)
+            maps = reduced(maps, reduce)
             # Copies: in deploy form, later layers write over these maps.
             found[name] = AttentionMaps(*(x.clone() if sides is None else _resized(x, sides) for x in maps))
 
@@ -77,6 +80,23 @@ def attention_maps(
     with watched(model, keep), evaluating(model), torch.no_grad(), torch.compiler.set_stance('force_eager'):
         getattr(model, 'extract_feat', model)(images)
     return found
+
+
+def mask_statistics(mask: Tensor) -> dict[str, float]:
+    """What the values of a mask are like, whatever its shape; values in [-1, 1] are brought to [0, 1] first.
+
+    Returns:
+        `mean`; `saturation`: the share of values below 0.05 or above 0.95; `entropy`: that of their histogram of 20
+        equal bins, in bits: 0 where the mask says the same everywhere, and at most log2(20) = 4.32.
+    """
+    values = mask.detach().float().flatten()
+    values = (values + 1) / 2 if values.min() < 0 else values
+    shares = torch.histc(values.cpu(), BINS, 0, 1) / values.numel()
+    return dict(
+        mean=float(values.mean()),
+        saturation=float(((values < 0.05) | (values > 0.95)).float().mean()),
+        entropy=float(torch.special.entr(shares).sum() / math.log(2)),
+    )
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -131,9 +151,19 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 # What becomes of channels and sizes ---------------------------------------------------------------------
 
 
+def reduced(maps: AttentionMaps, reduce: str | None) -> AttentionMaps:
+    """(N, C, H, W) -> (N, 1, H, W), or the same without a word; see `attention_maps`."""
+    return maps if reduce is None else REDUCE[reduce](maps)
+
+
+def busiest(maps: AttentionMaps) -> Tensor:
+    """The channel of each image in which the mask adds most, (N,)."""
+    return (maps.mask * maps.trunk).abs().mean((2, 3)).argmax(1)
+
+
 def most_active(maps: AttentionMaps) -> AttentionMaps:
-    """The channel of each image in which the mask adds most, the same of mask, trunk and product."""
-    channel = (maps.mask * maps.trunk).abs().mean((2, 3)).argmax(1)
+    """The busiest channel of each image, the same of mask, trunk and product."""
+    channel = busiest(maps)
     image = torch.arange(len(channel), device=channel.device)
     return AttentionMaps(*(x[image, channel][:, None] for x in maps))
 

@@ -78,13 +78,18 @@ def random_blobs(net, width=1.0, seed=0):
 
 def evaluate(net, blobs, image):
     """Logits of the authors' network, (N, 3, H, W) -> (N, classes); the last pooling takes the whole map."""
+    return outputs(net, blobs, image)['classifier']
+
+
+def outputs(net, blobs, image):
+    """What every layer puts out, by its name."""
     out = {'data': image}
     for layer in layers(net):
         values = [torch.from_numpy(blob) for blob in blobs.get(layer.name, ())]
         reads = [out[name] for name in layer.bottoms]
         if layer.kind != 'softmax':
             out[layer.name] = _STEPS[layer.kind](*reads, *values, *layer.params)
-    return out['classifier']
+    return out
 
 
 def _conv(x, weight, outputs, kernel, stride, pad, groups):

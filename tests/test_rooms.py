@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / 'ranet_mm'
-CORE = 'arch attention compat compiling complexity deployment image_files images layers machine network runtimes'
+CORE = 'arch attention compat compiling complexity deployment image_files images layers machine network runtimes sheets'
 # From the bottom to the top; a room's modules may import from it and from those before it.
 ROOMS = [
     CORE.split(),

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..lab.shown import restored
 from ..mm import config
+from ..mm.data.restored import restored
 from .program import COUNT, command, config_options, option
 
 LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}

@@ -138,14 +138,19 @@ def probabilities(
 def scores(
     model: nn.Module, images: Sequence[Tensor], paths: Sequence[str], device: str, run: Run
 ) -> Sequence[Tensor] | list[ValueError]:
-    """Probabilities of images of one size: of a softmax, or each by itself where labels do not exclude each other."""
+    """Probabilities of images of one size."""
     said = getattr(model, 'description', {})
     batch = shown.preprocess(torch.stack(images).to(device), said)
     try:
         logits = run(batch).float()
     except ValueError as error:  # an input of this size is not allowed
         return [ValueError(f'image {path!r} cannot be shown to the network: {error}') for path in paths]
-    return (logits.softmax(1) if said.get('exclusive', True) else logits.sigmoid()).cpu()
+    return chances(logits, said).cpu()
+
+
+def chances(logits: Tensor, said: Mapping[str, Any]) -> Tensor:
+    """Probabilities, (N, classes): of a softmax, or each by itself where labels do not exclude each other."""
+    return logits.softmax(1) if said.get('exclusive', True) else logits.sigmoid()
 
 
 def tell(said: Mapping[str, Any], others: int, images: int) -> None:

@@ -15,6 +15,7 @@ from ..weights import showing
 
 Open = Callable[[str], Any]  # a path -> an RGB image of PIL
 Read = Callable[[str], Tensor]  # a path -> (C, H, W)
+TOLERANCE = 0.05  # beyond white and black, which resizing may reach
 
 
 def reader(model: nn.Module, open_image: Open) -> Read:
@@ -141,14 +142,27 @@ def preprocess(images: Tensor, said: dict[str, Any]) -> Tensor:
     return F.pad(images, (0, width, 0, height), value=given.get('pad_value', 0))
 
 
-def restored(image: Tensor, preprocessor: nn.Module) -> Tensor:
-    """An image (3, H, W) in 0..1 of what OpenMMLab's preprocessor made, (C, H, W): its normalization is undone."""
-    image = image.float()
-    if getattr(preprocessor, '_enable_normalize', False):
-        image = image * preprocessor.std.view(-1, 1, 1) + preprocessor.mean.view(-1, 1, 1)
-    return displayed(image)
+def undone(images: Tensor, model: nn.Module) -> Tensor:
+    """A batch as the network gets it, as pictures: (N, C, H, W) -> (N, 3, H, W), RGB in [0, 1].
 
-
-def displayed(image: Tensor) -> Tensor:
-    """(C, H, W) in 0..255 as (3, H, W) in 0..1."""
-    return (image[[0, 0, 0]] if len(image) == 1 else image[:3]).float().div(255).clamp(0, 1)
+    What normalization cannot be told is stretched to that range.
+    """
+    said = getattr(model, 'description', {})
+    if said.get('pipeline') is None:
+        scale, order = {k: model.pretrained_cfg.get(k) for k in ('mean', 'std')}, showing.RGB
+    else:
+        found = showing.normalization(said)
+        scale = {k: [value / showing.BYTE for value in found[k]] if found[k] else None for k in found}
+        scale, order = scale if found['mean'] else dict(mean=[0], std=[1 / showing.BYTE]), showing.order(said)
+    images = images.detach().float().cpu()
+    if scale['mean']:
+        mean, std = (torch.tensor(scale[name]) for name in ('mean', 'std'))
+        mean, std = (v if len(v) in (1, images.shape[1]) else v.mean(0, keepdim=True) for v in (mean, std))
+        images = images * std.view(-1, 1, 1) + mean.view(-1, 1, 1)
+    if images.shape[1] != 3:
+        images = images[:, :1].expand(-1, 3, -1, -1)
+    images = images.flip(1) if order == showing.BGR else images
+    low, high = images.aminmax()
+    if low < -TOLERANCE or high > 1 + TOLERANCE:
+        images = (images - low) / (high - low).clamp(min=1e-9)
+    return images.clamp(0, 1)

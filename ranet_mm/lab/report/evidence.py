@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...images import read as open_image
+from ...mm.data.restored import restored
 from ...weights.read import read as read_weights
 from .. import predictions, shown
 from ..predictions import Predictions
@@ -94,28 +95,19 @@ def looker(runner: Runner) -> Look:
     def look(index: int) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             batch = preprocessor(loader.collate_fn([loader.dataset[index]]), False)['inputs']
-        return shown.restored(batch[0], preprocessor).cpu(), batch
+        return restored(batch[0], preprocessor).cpu(), batch
 
     return look
 
 
 def of_files(model: nn.Module, found: Predictions) -> Evidence:
     """Answers of a model of timm or of a checkpoint on files, which `found` names; see `lab.shown`."""
-    from timm.data import resolve_model_data_config
-
-    said, cfg, read = (
-        getattr(model, 'description', {}),
-        resolve_model_data_config(model),
-        shown.reader(model, open_image),
-    )
+    said, read = getattr(model, 'description', {}), shown.reader(model, open_image)
 
     def look(index: int) -> tuple[Tensor, Tensor]:
-        image = read(found.images[index])
-        batch = shown.preprocess(image[None].to(next(model.parameters()).device), said)
-        if said.get('pipeline') is not None:  # not normalized yet
-            return shown.displayed(image), batch
-        mean, std = (torch.tensor(cfg[name]).view(-1, 1, 1) for name in ('mean', 'std'))
-        return shown.displayed(255 * (image * std + mean)), batch
+        image = read(found.images[index])[None]
+        batch = shown.preprocess(image.to(next(model.parameters()).device), said)
+        return shown.undone(batch, model)[0], batch
 
     return Evidence(found, model.eval(), look)
 

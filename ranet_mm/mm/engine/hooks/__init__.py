@@ -13,14 +13,15 @@ from .checkpoint_guard import CheckpointGuardHook
 from .data_guard import DataGuardHook
 from .final_test import FinalTestHook
 from .interrupt import InterruptHook
+from .mask_visualization import MaskVisualizationHook
 from .progress import ProgressHook
 from .progressive_resize import ProgressiveResizeHook
 from .record import RecordHook
 from .runtime_info import RuntimeInfoHook
 
 __all__ = [
-    'ChannelsLastHook', 'CheckpointGuardHook', 'DataGuardHook', 'FinalTestHook', 'InterruptHook', 'ProgressHook',
-    'ProgressiveResizeHook', 'RecordHook', 'RuntimeInfoHook',
+    'ChannelsLastHook', 'CheckpointGuardHook', 'DataGuardHook', 'FinalTestHook', 'InterruptHook',
+    'MaskVisualizationHook', 'ProgressHook', 'ProgressiveResizeHook', 'RecordHook', 'RuntimeInfoHook',
 ]  # fmt: skip
 
 
