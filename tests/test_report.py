@@ -518,7 +518,12 @@ def test_it_prints_light_and_whole(page, visit):
     assert view.evaluate('getComputedStyle(document.body).backgroundColor') == 'rgb(255, 255, 255)'
     view.evaluate('dispatchEvent(new Event("beforeprint"))')
     assert view.evaluate('Math.max(...[...document.querySelectorAll(".main-svg")].map(e => e.clientWidth))') <= 680
+    below = """[...document.querySelectorAll('.chart')].every(chart => chart.querySelector('.main-svg')
+        .getBoundingClientRect().bottom <= chart.nextElementSibling.getBoundingClientRect().top)"""
+    assert view.evaluate(below)  # captions are not drawn over
+    view.emulate_media(media='screen')
     view.evaluate('dispatchEvent(new Event("afterprint"))')
+    assert view.evaluate(below)
 
 
 def test_it_is_small_and_needs_no_network(page):

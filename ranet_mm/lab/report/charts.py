@@ -162,7 +162,7 @@ def confusions(found: Predictions) -> Chart:
     axis = dict(type='category', dtick=1 if len(names) <= 40 else None, showgrid=False, ticks='')
     shows = dict(axis, title=dict(text='shows', standoff=12), autorange='reversed')
     angle = 0 if max(map(len, names)) < 3 else -50  # Plotly's own choice may swing between two
-    layout = dict(xaxis=dict(axis, title=dict(text='taken for'), tickangle=angle), yaxis=shows)
+    layout = dict(xaxis=dict(axis, title=dict(text='taken for', standoff=14), tickangle=angle), yaxis=shows)
     head, more = ['Shows', 'Taken for', 'Images', 'Of the class'], dict(counts=matrix(counts, names))
     title, alt = 'Confusion matrix', f'Confusion matrix. {most}'
     return Chart('confusions', title, caption, alt, data, layout, head, rows, 'square', more)

@@ -38,8 +38,12 @@
     against('epoch');
     at('axis').addEventListener('change', event => against(event.target.value));
   }
-  addEventListener('beforeprint', () => data.charts.forEach(({ name }) => Plotly.relayout(place(name), { width: 660 })));
-  addEventListener('afterprint', () => data.charts.forEach(({ name }) => Plotly.relayout(place(name), { width: null, autosize: true })));
+  // On paper a chart keeps its height, whatever the print's size of letters makes of its place.
+  const resize = size => data.charts.forEach(({ name }) => Plotly.relayout(place(name), size(place(name))));
+  addEventListener('beforeprint', () =>
+    resize(chart => ({ width: 660, height: Math.min(chart.offsetHeight, 640), 'font.size': 12 })));
+  addEventListener('afterprint', () =>
+    resize(() => ({ width: null, height: null, autosize: true, 'font.size': 0.8 * rem() })));
 
   // Maps: grey strips of 8 bits, shown in a perceptually uniform map of colours.
   const gallery = data.gallery;
