@@ -228,6 +228,13 @@ def test_a_run_that_lacks_something_gets_a_page_that_says_so(tiny, capsys, lacks
     assert 'by the record, on test images' in text
 
 
+def test_a_run_of_mmpretrains_tools_has_no_record(tiny):
+    run = copied(tiny, 'record.json', 'run.json', '*.pth', '*.html')
+    assert report.main(['run']) == 0
+    text = (run / 'report.html').read_text()
+    assert 'id="chart-loss"' in text and 'The whole config' in text and 'by the record' not in text
+
+
 def test_data_that_are_gone_leave_the_curves(tiny, capsys):
     run = copied(tiny, '*.html')
     (config,) = run.glob('*.py')
