@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from ... import __version__
 from .. import records
 from ..predictions import BINS, Predictions, calibration_error
 from . import charts, evidence, gallery
@@ -158,7 +158,7 @@ def render(subject: Subject, seen: Evidence | None, notes: Sequence[str], made_b
         subject=subject, notes=notes, numbers=numbers(subject, found), training=training, gallery=shown,
         **{chart.name: chart for chart in answers}, answers=answers, plotly=library, made_by=made_by,
         style=(HERE / 'page.css').read_text(encoding='utf-8'), script=(HERE / 'page.js').read_text(encoding='utf-8'),
-        data=dict(charts=drawn, gallery=shown, colours=gallery.colours()), version=__version__,
+        data=dict(charts=drawn, gallery=shown, colours=gallery.colours()), version=import_module('ranet_mm').__version__,
         date=datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC'), mistakes=mistakes(found), maps=gallery.MAPS,
     )  # fmt: skip
 
