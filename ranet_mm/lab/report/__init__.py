@@ -158,7 +158,8 @@ def render(subject: Subject, seen: Evidence | None, notes: Sequence[str], made_b
         subject=subject, notes=notes, numbers=numbers(subject, found), training=training, gallery=shown,
         **{chart.name: chart for chart in answers}, answers=answers, plotly=library, made_by=made_by,
         style=(HERE / 'page.css').read_text(encoding='utf-8'), script=(HERE / 'page.js').read_text(encoding='utf-8'),
-        data=dict(charts=drawn, gallery=shown, colours=gallery.colours()), version=import_module('ranet_mm').__version__,
+        data=dict(charts=drawn, gallery=shown, colours=gallery.colours()),
+        version=import_module('ranet_mm').__version__,
         date=datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC'), mistakes=mistakes(found), maps=gallery.MAPS,
     )  # fmt: skip
 
