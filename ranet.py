@@ -18,6 +18,7 @@ COMMANDS = {
     'attend': 'draw what a network attends to in images',
     'train': 'train a model from a config',
     'test': 'evaluate a checkpoint',
+    'report': 'write one page of HTML about a run: figures, mistakes, and what it attends to',
     'sweep': 'run the grids of sweep files',
     'publish': 'strip a checkpoint down to weights that others load',
     'card': 'measure weights of a run, ship them with the package and write their card',

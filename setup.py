@@ -15,6 +15,7 @@ RUNTIMES = ['onnxscript', 'onnxruntime', 'openvino>=2025.0', 'nncf>=2.16']
 CLUSTER = ['submitit>=1.5']
 EXPLAIN = ['captum>=0.7', 'grad-cam>=1.5', 'torchinfo']
 TIMM = ['timm>=1.0.25', 'safetensors', 'tqdm']
+REPORT = ['plotly>=6', 'jinja2', 'matplotlib', 'scikit-learn>=1.5']
 EXTRAS = {
     'timm': TIMM,
     'attend': [*TIMM, 'matplotlib'],
@@ -24,12 +25,16 @@ EXTRAS = {
     'export': EXPORT,
     'runtimes': RUNTIMES,
     'cluster': CLUSTER,
+    'explain': EXPLAIN,
+    'report': REPORT,
     'dev': [
         *EXPORT,
         *RUNTIMES,
         *CLUSTER,
         *EXPLAIN,
+        *REPORT,
         'modelindex',
+        'playwright',
         'pytest>=8',
         'pytest-xdist>=3',
         'ruff>=0.14',
@@ -83,7 +88,7 @@ setup(
     packages=find_packages(include=['ranet_mm', 'ranet_mm.*']),
     py_modules=['ranet'],  # the console command, outside the package, whose import brings torch
     entry_points={'console_scripts': ['ranet = ranet:main']},
-    package_data={'ranet_mm': ['weights/*.safetensors', 'weights/*.json', 'weights/*.md']},
+    package_data={'ranet_mm': ['weights/*.safetensors', 'weights/*.json', 'weights/*.md', 'lab/report/page.*']},
     include_package_data=False,
     install_requires=['torch>=2.7'],
     extras_require=EXTRAS,

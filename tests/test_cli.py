@@ -121,7 +121,19 @@ class TestConsole:
         old = {path.stem for path in OLD}
         renamed = {'convert_checkpoint', 'publish_model', 'model_card', 'make_metafile', 'make_tables'}
         modules = {name.replace('-', '_') for name in ranet.COMMANDS}
-        gone = {'models', 'configs', 'train', 'test', 'publish', 'card', 'convert', 'metafile', 'tables'}
+        gone = {
+            'models',
+            'configs',
+            'train',
+            'test',
+            'publish',
+            'card',
+            'convert',
+            'metafile',
+            'tables',
+            'report',
+            'attend',
+        }
         assert old == (modules - gone) | renamed
         assert {p.stem for p in (ROOT / 'tools').rglob('*.py')} - old == {'train', 'test', '_old'}
 

@@ -75,6 +75,10 @@ def test_wheel_holds_shipped_weights(built):
     assert files(built, *kinds) == files(ROOT / 'ranet_mm', *kinds)
 
 
+def test_wheel_holds_the_page_of_a_report(built):
+    assert files(built, 'page.*') == {f'lab/report/page.{ending}' for ending in ('css', 'html', 'js')}
+
+
 @pytest.mark.parametrize('name', ['configs', 'tools'])
 def test_wheel_holds_configs_and_tools_for_mim(built, name):
     found = {f for f in files(built / '.mim' / name, '*') if '__pycache__' not in f}
@@ -94,7 +98,7 @@ def test_torch_is_the_only_hard_requirement(metadata):
 
 def test_extras_keep_to_the_maintained_distributions(metadata):
     assert set(metadata['Provides-Extra']) == {
-        'timm', 'mm', 'seg', 'det', 'export', 'runtimes', 'cluster', 'dev',
+        'timm', 'attend', 'mm', 'seg', 'det', 'export', 'runtimes', 'cluster', 'explain', 'report', 'docs', 'dev',
     }  # fmt: skip
     names = {r.name for r in map(Requirement, metadata['Requires-Dist'])}
     assert not names & {'mmengine', 'mmcv', 'mmcv-lite', 'mmpretrain', 'mmsegmentation', 'mmdet'}

@@ -133,16 +133,21 @@ def shared(name: str, **changes: Any) -> Option:
 
 def config_options(program: Program) -> None:
     """A config and changes of it."""
+    program.add_argument(
+        'config', help="config file, or one of the package's own by its name, as in ranet/att56_digits"
+    )
+    config_changes(program)
+    program.set_defaults(work_dir=None, no_pin_memory=False, launcher='none', local_rank=0)
+
+
+def config_changes(program: Program) -> None:
+    """Changes of a config alone."""
     from ..mm.engine.console import quiet_imports
 
     quiet_imports()
     from mmengine.config import DictAction
 
-    program.add_argument(
-        'config', help="config file, or one of the package's own by its name, as in ranet/att56_digits"
-    )
     program.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change the config')
-    program.set_defaults(work_dir=None, no_pin_memory=False, launcher='none', local_rank=0)
 
 
 def run_options(program: Program) -> None:

@@ -87,9 +87,14 @@ def read(path: str) -> Predictions:
         found = read_npz(path) if path.endswith('.npz') else from_samples(read_samples(path))
     except (pickle.UnpicklingError, EOFError, KeyError, ValueError, OSError, TypeError, RuntimeError) as error:
         raise ValueError(f'predictions {path!r} cannot be read: {error}') from error
+    return checked(found, f'predictions {path!r}')
+
+
+def checked(found: Predictions, name: str = 'predictions') -> Predictions:
+    """The same, if each label has a score; raises `ValueError` otherwise."""
     wrong = found.labels[(found.labels < 0) | (found.labels >= found.scores.shape[1])]
     if len(wrong):
-        raise ValueError(f'predictions {path!r} have {found.scores.shape[1]} scores an image, and label {wrong[0]} too')
+        raise ValueError(f'{name} have {found.scores.shape[1]} scores an image, and label {wrong[0]} too')
     return found
 
 
