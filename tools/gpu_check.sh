@@ -9,7 +9,7 @@ python=${PYTHON:-python3} device=${DEVICE:-cuda} batch=${BATCH:-256} out=${OUT:-
 batches="1 32 $batch" large=$((batch / 4)) depths='56 92 128 164 236 452' narrow=() small=() turns=(--rounds 3 --seconds 0.15)
 if [ "${REHEARSE:-no}" = yes ]; then
     export GPU_TESTS_ON=cpu TORCHDYNAMO_DISABLE=1
-    device=cpu batch=2 batches='1 2' large=1 depths='56 92' narrow=(--options width=0.0625) small=(--size 32) turns=(--rounds 1 --seconds 0.001)
+    device=cpu batch=2 batches='1 2' large=2 depths='56 92' narrow=(--options width=0.0625) small=(--size 32) turns=(--rounds 1 --seconds 0.001)
 fi
 ours=(attention92_cifar) base='attention92_cifar channels_last'
 if [ -n "${PORT:-}" ]; then ours=("port=$PORT" attention92_cifar) base='port channels_last'; fi
