@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = ROOT / 'ranet_mm'
-CORE = 'arch compat compiling complexity deployment image_files images layers machine network runtimes'
+CORE = 'arch compat compiling complexity deployment files image_files images layers machine network runtimes'
 # From the bottom to the top; a room's modules may import from it and from those before it.
 ROOMS = [
     CORE.split(),

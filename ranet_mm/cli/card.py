@@ -15,12 +15,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .. import weights
+from .. import files, weights
 from ..lab.card import render, spread
 from ..lab.predictions import calibration_error
 from ..weights import description, showing
 from ..weights.read import read, weights_of
-from .program import command, option, shared, write_json
+from .program import command, option, shared
 
 DIGITS = 'digits'  # scikit-learn's, as data
 KEPT = 'data', 'images', 'accuracy', 'calibration_error'  # of figures on other images
@@ -59,10 +59,10 @@ def main(args: Namespace) -> int:
     found = figures(*predict(args.name, args.data, args.batch_size))
     now = dict(weights=args.name, sha256=row['sha256'], data=data, **found, runs=runs)
     record['shipped'] = dict(now, also=earlier(record.get('shipped'), now))
-    write_json(args.record, record)
+    files.write_json(args.record, record)
     file = Path(row['file'])
     card = file.with_suffix('.md')
-    card.write_text(render(args.name, record, file.stat().st_size), encoding='utf-8')
+    files.write(card, render(args.name, record, file.stat().st_size))
     print(f'{args.name}: {found["accuracy"]:.2f} % of {found["images"]} images; written to {card} and {args.record}')
     return 0
 

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from .. import files
 from ..arch import ARCHS, ArchCfg, named, nearest, resolve_arch
 from ..weights import convert as converters
-from ..weights import keys, showing
+from ..weights import dump, keys, showing
 from ..weights.convert.common import check_ours
 from ..weights.description import FIELDS, OWN, PLAIN, computed, contradictions, network_of, of_checkpoint, tuples
 from ..weights.fit import check
 from ..weights.read import ABOUT, npz, tensors
 from ..weights.read import read as read_checkpoint
-from .program import command, option, parse_options, whole
+from .program import command, option, parse_options
 
 State = dict[str, Tensor]
 
@@ -110,15 +110,15 @@ def write(path: Path, state: State, arch: ArchCfg, args: Namespace) -> None:
     elif about:
         about, state = showing.in_rgb(about, state)
     if path.suffix == '.safetensors':
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         whole = {key: value.contiguous() for key, value in state.items()}
-        save_file(whole, path, metadata={ABOUT: json.dumps(about)} if about else None)
+        path.write_bytes(save(whole, metadata={ABOUT: json.dumps(about)} if about else None))
         return
     if about:
         classes = about['pretrained_cfg'].get('label_names')
         more['meta'] = {ABOUT: about} | (dict(dataset_meta=dict(classes=classes)) if classes else {})
-    torch.save(dict(state_dict=state, **more) if more else state, path)
+    dump(dict(state_dict=state, **more) if more else state, path)
 
 
 def check_paths(args: Namespace) -> None:
@@ -151,6 +151,6 @@ def main(args: Namespace) -> None:
     if args.deepen:
         target = resolve_arch(args.deepen, **parse_options(args.options))
         arch, state = target, converters.deepened(state, arch, target)
-    with whole(Path(args.output)) as part:
+    with files.whole(args.output, files.check_zip) as part:
         write(part, state, arch, args)
     print(f'wrote {args.output}: {len(state)} tensors of {named(arch)}')

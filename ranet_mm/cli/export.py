@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from .. import files
 from ..deployment import deploy
 from ..weights import showing
 from ..weights.description import OF_TIMM, agreed, of_checkpoint, own_cfg
@@ -96,13 +97,12 @@ def main(args: Namespace) -> None:
         axes, shape, sides = {0: 'batch', 2: 'height', 3: 'width'}, (96, 64), [side, side * 5 // 4 + 1]
     images = torch.randn(2, model.in_chans, *shape)  # of one, the batch would be taken for fixed
     write, load = FORMATS[args.out.suffix]
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), files.whole(args.out) as draft:
         warnings.simplefilter('ignore')  # about the exporters' own future
-        write(deploy(copy.deepcopy(model)) if args.deploy else model, images, args.out, axes, args.opset)
+        write(deploy(copy.deepcopy(model)) if args.deploy else model, images, draft, axes, args.opset)
         if args.out.suffix == '.onnx':
-            describe(args.out, model)
-        run = load(args.out)
+            describe(draft, model)
+        run = load(draft)
         for side in args.sizes or sides:
             print(f'{side}x{side}: logits differ by at most {check(model, run, sample_images(model, side)):.1e}')
     print(f'written and checked: {args.out}')

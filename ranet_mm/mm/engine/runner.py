@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -19,13 +20,20 @@ from torch.utils.data import DataLoader
 from ...compiling import compile_units
 from ...registry import RUNNERS
 from ...weights.description import classes_of
-from ..data import by_name
-from . import continuing, foresight
+from ..data import by_name, drawn
+from . import continuing, foresight, workdir
 from .console import Console, silent
 from .hooks import ChannelsLastHook, ProgressHook, hook_type
 from .hooks.channels_last import to_channels_last
 from .hooks.checkpoint_guard import unwrapped
 from .loops import by_epoch
+
+# What takes the place of MMEngine's own by its name: with the same arguments, and exact after a resume.
+OWN_HOOKS = dict(CheckpointHook='ranet_mm.CheckpointHook')
+OWN_LOOPS = dict(
+    EpochBasedTrainLoop='ranet_mm.ResumableTrainLoop', IterBasedTrainLoop='ranet_mm.ResumableIterTrainLoop'
+)
+LOOPS_BY_EPOCH = {True: 'EpochBasedTrainLoop', False: 'IterBasedTrainLoop'}
 
 
 @RUNNERS.register_module()
@@ -42,6 +50,22 @@ class Runner(MMEngineRunner):
     processes: list[dict[str, Any]] | None = None
     generators: dict[str, Any] | None = None
     drawn: tuple[int | None, dict[str, Any]] = (None, {})
+
+    @staticmethod
+    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
+        return drawn.alone(MMEngineRunner.build_dataloader(*args, **kwargs))
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        if isinstance(hook, Mapping) and hook.get('type') in OWN_HOOKS:
+            hook = {**hook, 'type': OWN_HOOKS[hook['type']]}
+        super().register_hook(hook, priority)
+
+    def load_or_resume(self) -> None:
+        """MMEngine's, which by `resume=True` alone takes what the work dir names, whatever is in that file."""
+        if self._resume and self._load_from is None and not self._has_loaded:
+            found = workdir.newest(Path(self.work_dir))
+            self._resume, self._load_from = found is not None, found and str(found)
+        super().load_or_resume()
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -121,6 +145,9 @@ class Runner(MMEngineRunner):
     def build_train_loop(self, loop: Any) -> BaseLoop:
         if isinstance(loop, Mapping):
             foresight.check_lengths(loop)
+            loop = dict(loop)
+            kind = loop.pop('type', None) or LOOPS_BY_EPOCH[loop.pop('by_epoch', True)]
+            loop['type'] = OWN_LOOPS.get(kind, kind) if isinstance(kind, str) else kind
         built = super().build_train_loop(loop)
         last = built.max_epochs if isinstance(built, EpochBasedTrainLoop) else built.max_iters
         if self._val_loop is not None and built.val_begin > last:

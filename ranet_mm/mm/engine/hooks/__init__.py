@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 
 from ....registry import HOOKS
 from .channels_last import ChannelsLastHook
+from .checkpoint import CheckpointHook
 from .checkpoint_guard import CheckpointGuardHook
 from .data_guard import DataGuardHook
 from .final_test import FinalTestHook
@@ -19,8 +20,8 @@ from .record import RecordHook
 from .runtime_info import RuntimeInfoHook
 
 __all__ = [
-    'ChannelsLastHook', 'CheckpointGuardHook', 'DataGuardHook', 'FinalTestHook', 'InterruptHook', 'ProgressHook',
-    'ProgressiveResizeHook', 'RecordHook', 'RuntimeInfoHook',
+    'ChannelsLastHook', 'CheckpointGuardHook', 'CheckpointHook', 'DataGuardHook', 'FinalTestHook', 'InterruptHook',
+    'ProgressHook', 'ProgressiveResizeHook', 'RecordHook', 'RuntimeInfoHook',
 ]  # fmt: skip
 
 
