@@ -16,6 +16,7 @@ COMMANDS = {
     'predict': 'classify images',
     'train': 'train a model from a config',
     'test': 'evaluate a checkpoint',
+    'verify': "check a run's files, data, versions and metrics against its record",
     'sweep': 'run the grids of sweep files',
     'publish': 'strip a checkpoint down to weights that others load',
     'card': 'measure weights of a run, ship them with the package and write their card',

@@ -21,8 +21,8 @@ BLOCK = 2**20  # bytes that are compared or checked at a time
 def whole(path: str | Path, check: Callable[[Path], Any] | None = None) -> Iterator[Path]:
     """Another path to write to, which becomes the file when all is written, checked and on the disk.
 
-    Until then the file stays as it was, and so it does where anything fails. A link stays a link to the file; what is no
-    file, as a pipe or `/dev/stdout`, is written to directly.
+    Until then the file stays as it was, and so it does where anything fails. A link stays a link to the file; what is
+    no file, as a pipe or `/dev/stdout`, is written to directly.
 
     Args:
         path: The file; its folder is made where it is missing.

@@ -7,9 +7,9 @@ alone. mmpretrain's inferencers leave reading to a pipeline that begins with `ra
 others read as before.
 
 `ranet_mm.registry`, which MMEngine imports when a config first names the scope `ranet_mm`, calls `read_safely`:
-MMEngine then reads local checkpoints by `weights.read`, and `ranet_mm://NAME` from what ships with the package. It calls
-`write_safely` too: what MMEngine writes to local files by its storage backend, checkpoints above all, is there whole or not
-at all.
+MMEngine then reads local checkpoints by `weights.read`, and `ranet_mm://NAME` from what ships with the package. It
+calls `write_safely` too: what MMEngine writes to local files by its storage backend, checkpoints above all, is there
+whole or not at all.
 
 `ranet_mm.images`, once it has read an image, keeps Pillow's `DecompressionBombWarning` from being shown: images of 89
 to 179 million pixels are read, and larger ones are refused.
@@ -246,7 +246,7 @@ def read_safely() -> None:
 
 
 def write_safely() -> None:
-    """Have MMEngine's backend for local files write by `files.write`: its own leaves half a checkpoint where it is ended."""
+    """Have MMEngine's backend for local files write whole ones: by itself it leaves half a checkpoint where it is killed."""
     from mmengine.fileio import LocalBackend, register_backend
 
     class WholeFiles(LocalBackend):

@@ -24,22 +24,22 @@ Run = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-4  # of logits, relative and absolute
 
 
-def write_onnx(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:
+def write_onnx(model: nn.Module, images: Tensor, draft: Path, axes: Mapping[int, str], opset: int) -> None:
     torch.onnx.export(
-        model, (images,), str(path), input_names=['images'], output_names=['logits'], opset_version=opset,
+        model, (images,), str(draft), input_names=['images'], output_names=['logits'], opset_version=opset,
         dynamic_shapes=(axes,), external_data=False, dynamo=True, verbose=False,
     )  # fmt: skip
 
 
-def describe(path: Path, model: nn.Module) -> None:
+def describe(draft: Path, model: nn.Module) -> None:
     """Write into the metadata of an ONNX file how images are shown to the network and what its classes are called."""
     import onnx
 
     cfg = {k: v for k, v in model.pretrained_cfg.items() if k in (*OF_TIMM, 'label_names') and v is not None}
     about = dict(getattr(model, 'description', {}), pretrained_cfg=cfg | dict(num_classes=model.num_classes))
-    written = onnx.load(path)
+    written = onnx.load(draft)
     onnx.helper.set_model_props(written, {ABOUT: json.dumps(about)})
-    onnx.save(written, path)
+    onnx.save(written, draft)
 
 
 def read_onnx(path: Path) -> Run:
@@ -49,13 +49,13 @@ def read_onnx(path: Path) -> Run:
     return lambda images: torch.from_numpy(session.run(None, {'images': images.numpy()})[0])
 
 
-def write_torchscript(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:
-    torch.jit.script(model).save(str(path))
+def write_torchscript(model: nn.Module, images: Tensor, draft: Path, axes: Mapping[int, str], opset: int) -> None:
+    torch.jit.script(model).save(str(draft))
 
 
-def write_program(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:
+def write_program(model: nn.Module, images: Tensor, draft: Path, axes: Mapping[int, str], opset: int) -> None:
     shapes = dict.fromkeys(axes, torch.export.Dim.AUTO)
-    torch.export.save(torch.export.export(model, (images,), dynamic_shapes=(shapes,)), path)
+    torch.export.save(torch.export.export(model, (images,), dynamic_shapes=(shapes,)), draft)
 
 
 FORMATS: dict[str, tuple[Callable[..., None], Callable[[Path], Run]]] = {

@@ -104,7 +104,7 @@ def launch(cell: Cell, folder: Path, threads: int, rest: float) -> Run | None:
     does not get the terminal's Ctrl-C, which is for this process to act on.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open('w') as lock, (folder / LOG).open('a') as log:
+    with (folder / LOCK).open('a') as lock, (folder / LOG).open('a') as log:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

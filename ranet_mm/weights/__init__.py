@@ -76,10 +76,10 @@ def save(state: Mapping[str, Tensor], folder: str | Path, name: str, **fields: A
     return path
 
 
-def dump(content: Any, path: Path) -> None:
+def dump(content: Any, draft: Path) -> None:
     """`torch.save`, whose errors of a full disk are an OSError; the file does not tell the name it was written by."""
-    with path.open('wb') as file:
+    with draft.open('wb') as buffer:
         try:
-            torch.save(content, file)
+            torch.save(content, buffer)
         except RuntimeError as error:
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None

@@ -1,4 +1,4 @@
-"""What a pipeline draws for an image, from a number that goes with its index: the same in any data worker, at any time."""
+"""What a pipeline draws for an image, from a number that goes with its index: the same in any data worker."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def start(seed: int, own: Sequence[OWN] = ()) -> None:
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     torch.default_generator.manual_seed(seed)
-    for place, generator in enumerate(own):
+    for place, generator in enumerate(own, 1):
         if isinstance(generator, random.Random):
             generator.seed(seed + place)
         elif isinstance(generator, torch.Generator):
@@ -182,6 +182,6 @@ def prepare(loader: DataLoader) -> DataLoader:
 
 
 def alone(loader: DataLoader) -> DataLoader:
-    """Have a loader draw nothing from this process's generator, as it does by itself: how often hangs on its workers."""
+    """Have a loader draw nothing from this process's generator, which else it does as often as its workers begin."""
     loader.generator = loader.generator or torch.Generator()
     return loader

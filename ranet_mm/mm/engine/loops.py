@@ -19,8 +19,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     """Epoch-based loop that, resumed from a checkpoint inside an epoch, goes on with the next batch.
 
     MMEngine's own loop starts such an epoch again and runs past the planned iterations. The order of the samples
-    is that of the uninterrupted run, and so is what is drawn: by the process itself (dropout, mixed images), and for the
-    images, in whatever data workers (see `data.drawn`).
+    is that of the uninterrupted run, and so is what is drawn: by the process itself (dropout, mixed images), and for
+    the images, in whatever data workers (see `data.drawn`).
     A checkpoint from the end of an epoch was written before that epoch's validation, which is therefore made up for.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -17,6 +18,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ... import files
 from ...compiling import compile_units
 from ...registry import RUNNERS
 from ...weights.description import classes_of
@@ -72,6 +74,8 @@ class Runner(MMEngineRunner):
         for i, handler in enumerate(logger.handlers):
             if type(handler) is logging.StreamHandler:
                 logger.handlers[i] = Console(handler)
+            else:  # a log that cannot be written must not fill the console: what ends the run is told once
+                handler.handleError = lambda record: None
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -82,6 +86,13 @@ class Runner(MMEngineRunner):
     def train(self) -> nn.Module:
         try:
             return super().train()
+        except RuntimeError as error:
+            if re.match(r'DataLoader worker .*(killed|exited)', str(error)) is None:
+                raise
+            raise ChildProcessError(
+                f'a data worker was ended by the system ({str(error).partition(". ")[0]}), most often for want of '
+                'memory: lower num_workers or batch_size of train_dataloader; --resume goes on from the latest checkpoint'
+            ) from error
         finally:
             self._close_terminal()
 
@@ -211,7 +222,8 @@ class Runner(MMEngineRunner):
 
     def write_config(self) -> None:
         """Write the config into the work dir."""
-        super().dump_config()
+        name = Path(self.cfg.filename).with_suffix('.py').name if self.cfg.filename else f'{self.timestamp}.py'
+        files.write(Path(self.work_dir, name), self.cfg.pretty_text)
 
 
 def flat(schedulers: Any) -> list[_ParamScheduler]:

@@ -138,7 +138,7 @@ def newest(folder: Path) -> Path | None:
 
 
 def until(sittings: Mapping[str, int], name: str) -> float:
-    """The iteration up to which a sitting's checkpoints are of the run: where a later one began; -1 of another run's."""
+    """The iteration up to which a sitting's checkpoints are of the run, where a later one began; -1 of another run."""
     if name not in sittings:
         return -1
     names = list(sittings)
