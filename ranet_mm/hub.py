@@ -246,7 +246,7 @@ def read_safely() -> None:
 
 
 def write_safely() -> None:
-    """Have MMEngine's backend for local files write whole ones: by itself it leaves half a checkpoint where it is killed."""
+    """Have MMEngine's backend for local files write whole ones; by itself it leaves half of one where it is killed."""
     from mmengine.fileio import LocalBackend, register_backend
 
     class WholeFiles(LocalBackend):

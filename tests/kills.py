@@ -38,7 +38,7 @@ train_cfg = dict(max_epochs=3)
 default_hooks['checkpoint'].update(save_best='auto')
 custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook', ema_type='ranet_mm.ExponentialMovingAverage', momentum=0.3)]
 """
-WORKERS = "train_dataloader.update(num_workers=2, persistent_workers=True)\nval_dataloader.update(num_workers=1)\n"
+WORKERS = 'train_dataloader.update(num_workers=2, persistent_workers=True)\nval_dataloader.update(num_workers=1)\n'
 NOISE = """
 train.pop('_delete_')
 train_dataloader['dataset'] = dict(_delete_=True, type='ranet_mm.LabelNoise', fraction=0.4, seed=0, dataset=train)
@@ -144,13 +144,13 @@ def begin(argv, shared, processes, kill_at=None):
 def work(argv, shared, kill_at):
     """What a forked process does; returns its exit code."""
     try:
-        log = os.open('log', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        sys.stdout = sys.stderr = open('log', 'a', buffering=1)  # noqa: SIM115
+        for number in (1, 2):
+            os.dup2(sys.stdout.fileno(), number)
         watch(shared)
         if kill_at is not None:
             die_at(shared, kill_at)
-        code = train.main([*argv, '--debug'])
+        code = train.main(argv)
         sys.stdout.flush()
         return code
     except BaseException:

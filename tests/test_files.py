@@ -19,13 +19,17 @@ PACKAGE = ROOT / 'ranet_mm'
 WRITERS = {'write_text', 'write_bytes', 'save_file', 'to_csv', 'tofile', 'savetxt'}
 
 
+def fail(draft, path):
+    draft.write_text('half')
+    assert path.read_text() == 'before'
+    raise KeyError
+
+
 def test_a_file_is_as_before_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / 'new' / 'file.txt'
     files.write(path, 'before')
     with pytest.raises(KeyError), files.whole(path) as draft:
-        draft.write_text('half')
-        assert path.read_text() == 'before'
-        raise KeyError
+        fail(draft, path)
     assert path.read_text() == 'before'
     assert os.listdir(path.parent) == ['file.txt']
     files.write_json(path, dict(a=[1]))
@@ -41,7 +45,9 @@ def test_what_fails_its_check_does_not_become_the_file(tmp_path):
             np.savez(draft, a=np.arange(1000))
             spoil(draft)
 
-    with pytest.raises(OSError, match=r"arrays.npz' cannot be written, it does not read as it was written: what it held"):
+    with pytest.raises(
+        OSError, match=r"arrays.npz' cannot be written, it does not read as it was written: what it held"
+    ):
         write(lambda draft: os.truncate(draft, 2000))
     assert path.read_bytes() == b'before'
     write(lambda draft: None)

@@ -91,7 +91,7 @@ class Runner(MMEngineRunner):
                 raise
             raise ChildProcessError(
                 f'a data worker was ended by the system ({str(error).partition(". ")[0]}), most often for want of '
-                'memory: lower num_workers or batch_size of train_dataloader; --resume goes on from the latest checkpoint'
+                'memory: lower num_workers of train_dataloader; --resume goes on from the latest checkpoint'
             ) from error
         finally:
             self._close_terminal()
