@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..files import intact
+from ..lab import records
 from ..mm import config
 from .program import command, option, parse_options, table
 
 Check = tuple[str, str, str]  # what, how it is, and what is said of it
 RIGHT, WRONG, LEFT_OUT = 'right', 'DIFFERS', 'not checked'
-FIELDS = ('config', 'command', 'settings', 'data', 'versions', 'curve', 'iteration', 'iterations')
+FIELDS = ('config', 'settings', 'data', 'versions', 'curve', 'iteration', 'iterations')
 DIGITS = 1e-5  # relative: a record has six
 
 
@@ -69,10 +70,10 @@ def settings(record: Mapping[str, Any], path: str | None) -> config.Config:
     from .train import configure, parse_args
 
     own = {f'configs/{name}.py': name for name in config.own_configs()}
-    name = path or own.get(record['config'])
+    name = path or own.get(records.path(record) or '')
     if name is None:
         raise ArgumentError(None, f"--config is missing: {record['config']!r} is none of the package's own configs")
-    words = shlex.split(record['command'])
+    words = shlex.split(records.renamed(records.command(record)))
     given = words[words.index('--cfg-options') + 1 :] if '--cfg-options' in words else []
     given = given[: next((i for i, word in enumerate(given) if word.startswith('--')), None)]
     for key, value in parse_options(given).items():
@@ -120,13 +121,13 @@ def of_versions(record: Mapping[str, Any]) -> Iterator[Check]:
 
 def of_settings(record: Mapping[str, Any], cfg: config.Config) -> Check:
     """Whether the config and its options give what the run was set to; see `workdir.fingerprint`."""
-    from ..mm.engine.workdir import fingerprint
+    from ..mm.engine.workdir import IGNORED, fingerprint
 
-    then = type(cfg)(json.loads(json.dumps(record['settings'])))
-    now = type(cfg)(json.loads(json.dumps(cfg.to_dict(), default=str)))
+    both = json.loads(json.dumps([record['settings'], cfg.to_dict()], default=str))
+    then, now = (type(cfg)({k: v for k, v in given.items() if v}) for given in both)  # a switch that is off may be new
     if fingerprint(then) == fingerprint(now):
         return 'settings', RIGHT, f'{record["config"]} and the options of its command'
-    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    names = [name for name in {**then, **now} if name not in IGNORED and then.get(name) != now.get(name)]
     return 'settings', WRONG, f'{record["config"]} and the options of its command give another {", ".join(names)}'
 
 

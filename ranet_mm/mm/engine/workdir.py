@@ -87,19 +87,21 @@ def claim(cfg: Config, folder: Path, clean: bool, resumed: bool, sitting: str = 
         iteration: That it begins with.
     """
     before = held(folder) or {}
+    files.remove_drafts(folder)
+    origin = before.get('load_from') if resumed else start(cfg)
+    entry = dict(config=cfg.filename, fingerprint=fingerprint(cfg), load_from=origin)
+    if resumed and cfg.get('minutes'):  # a run by time is known by the epochs before it set its own
+        entry = before or entry
+    if not resumed or not before or 'sittings' in before:
+        entry = dict(entry, sittings={**(before.get('sittings', {}) if resumed else {}), sitting: iteration})
+    files.write_json(
+        folder / MARKER, entry
+    )  # first: killed after it, the run does not go on with another's checkpoints
     if not resumed:
         for name in (LATEST, RECORD):
             (folder / name).unlink(missing_ok=True)
         for path in [path for pattern in CHECKPOINTS for path in folder.glob(pattern)] if clean else ():
             path.unlink()
-    files.remove_drafts(folder)
-    origin = before.get('load_from') if resumed else start(cfg)
-    entry = dict(config=cfg.filename, fingerprint=fingerprint(cfg), load_from=origin)
-    if resumed and cfg.get('minutes'):  # a run by time is known by the epochs before it set its own
-        entry = before
-    if not resumed or not before or 'sittings' in before:
-        entry = dict(entry, sittings={**(before.get('sittings', {}) if resumed else {}), sitting: iteration})
-    files.write_json(folder / MARKER, entry)
 
 
 def newest(folder: Path) -> Path | None:
