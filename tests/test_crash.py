@@ -58,30 +58,32 @@ def test_killed_while_it_writes_files(whole):
 
 
 def test_a_full_disk_ends_a_run_in_one_sentence(whole, monkeypatch):
+    """The checkpoint before the one that does not fit is there still, though one is to be kept."""
     config, folder, expected = whole
+    options = ['--cfg-options', 'default_hooks.checkpoint.max_keep_ckpts=1']
     work, limit = kills.work, (folder / 'whole/epoch_3.pth').stat().st_size // 2
 
-    def limited(argv, shared, kill_at):
-        Path.write_bytes, original = lambda path, data: (shrink(len(data)), original(path, data))[1], Path.write_bytes
-        return work(argv, shared, kill_at)
+    def limited(*args):
+        Path.write_bytes, original = lambda path, data: (shrink(path), original(path, data))[1], Path.write_bytes
+        return work(*args)
 
-    def shrink(size):
-        if size > limit and (folder / 'full/epoch_1.pth').exists():
+    def shrink(path):
+        if path.name.endswith('-epoch_2.pth'):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     monkeypatch.setattr(kills, 'work', limited)
-    code, said = sitting(folder, config, 'full')
+    code, said = sitting(folder, config, 'full', *options)
     assert code == 1
     assert said.startswith('error: file ')
-    assert (
-        "/full/best_accuracy_top1_epoch_1.pth' cannot be written, File too large: nothing is left of it (--debug"
-        in said
-    )
+    assert "/full/epoch_2.pth' cannot be written, File too large: nothing is left of it (--debug" in said
     assert '\n' not in said
-    assert sorted(p.name for p in (folder / 'full').glob('*') if 'pth' in p.name) == ['epoch_1.pth']
+    assert [path.name for path in (folder / 'full').glob('*epoch_[12].pth') if 'best' not in path.name] == [
+        'epoch_1.pth'
+    ]
     monkeypatch.setattr(kills, 'work', work)
-    assert sitting(folder, config, 'full', '--resume')[0] == 0
-    assert kills.differing(kills.final(folder / 'full'), expected) == []
+    assert sitting(folder, config, 'full', '--resume', *options)[0] == 0
+    assert kills.differing(kills.final(folder / 'full'), expected) == ['files']
+    assert [path.name for path in (folder / 'full').glob('epoch_*')] == ['epoch_3.pth']
 
 
 def test_a_data_worker_that_the_system_ends_is_told(whole, monkeypatch):
