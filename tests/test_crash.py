@@ -35,7 +35,9 @@ def whole(tmp_path_factory):
     kills.imported()
     folder = tmp_path_factory.mktemp('whole')
     config = kills.config(IMAGES, folder)
-    assert sitting(folder, config, 'whole') == (0, '')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert sitting(folder, config, 'whole') == (0, '')
     return config, folder, kills.final(folder / 'whole')
 
 
