@@ -19,6 +19,7 @@ COMMANDS = {
     'train': 'train a model from a config',
     'test': 'evaluate a checkpoint',
     'report': 'write one page of HTML about a run: figures, mistakes, and what it attends to',
+    'verify': "check a run's files, data, versions and metrics against its record",
     'sweep': 'run the grids of sweep files',
     'publish': 'strip a checkpoint down to weights that others load',
     'card': 'measure weights of a run, ship them with the package and write their card',

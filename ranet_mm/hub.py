@@ -7,7 +7,9 @@ alone. mmpretrain's inferencers leave reading to a pipeline that begins with `ra
 others read as before.
 
 `ranet_mm.registry`, which MMEngine imports when a config first names the scope `ranet_mm`, calls `read_safely`:
-MMEngine then reads local checkpoints by `weights.read`, and `ranet_mm://NAME` from what ships with the package.
+MMEngine then reads local checkpoints by `weights.read`, and `ranet_mm://NAME` from what ships with the package. It
+calls `write_safely` too: what MMEngine writes to local files by its storage backend, checkpoints above all, is there
+whole or not at all.
 
 `ranet_mm.images`, once it has read an image, keeps Pillow's `DecompressionBombWarning` from being shown: images of 89
 to 179 million pixels are read, and larger ones are refused.
@@ -28,6 +30,7 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, NoReturn
 
+from . import files
 from .network import RANetFeatures
 from .weights import fit, index, showing, verify
 from .weights.description import PLAIN, computed, contradictions, images_of, network_of, of_checkpoint, own_cfg
@@ -240,6 +243,20 @@ def read_safely() -> None:
 
     CheckpointLoader.register_scheme(prefixes='', loader=load_from_disk, force=True)
     CheckpointLoader.register_scheme(prefixes=SCHEME, loader=load_from_package, force=True)
+
+
+def write_safely() -> None:
+    """Have MMEngine's backend for local files write whole ones; by itself it leaves half of one where it is killed."""
+    from mmengine.fileio import LocalBackend, register_backend
+
+    class WholeFiles(LocalBackend):
+        def put(self, obj: bytes, filepath: str | Path) -> None:
+            files.write(filepath, obj)
+
+        def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+            files.write(filepath, obj.encode(encoding))
+
+    register_backend('local', WholeFiles, force=True, prefixes='')
 
 
 def load_from_disk(filename: str, map_location: Any = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-from .hub import read_safely
+from .hub import read_safely, write_safely
 
 _CLASSIFICATION = ['data.device'] if find_spec('mmpretrain') else []  # a detector needs none of its data
 
@@ -32,3 +32,4 @@ RUNNERS = _child('RUNNERS', 'engine.runner')
 STRATEGIES = _child('STRATEGIES', 'engine.strategy')
 
 read_safely()
+write_safely()

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / 'ranet_mm'
 CORE = """
-arch attention compat compiling complexity deployment image_files images layers machine network openvino_graph
+arch attention compat compiling complexity deployment files image_files images layers machine network openvino_graph
 recompute runtimes sheets
 """
 # From the bottom to the top; a room's modules may import from it and from those before it.

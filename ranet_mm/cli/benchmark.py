@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .. import files
 from ..lab import speed
 from ..lab.speed import Contender
 from ..machine import keep_memory
@@ -75,7 +76,7 @@ def main(args: Namespace) -> None:
     speed.measure(contenders, args.rounds, args.seconds, device)
     found = report(contenders, first, args, device, kept)
     if args.json:
-        program.write_json(args.json, found)
+        files.write_json(args.json, found)
     print(f'{found["mode"]}, {found["settings"]}, {found["hardware"]}')
     columns = (*COLUMNS, *['over bound'] * args.bound, 'peak MiB')
     print(table([columns, *(cells(row, args.bound) for row in found['models'])]))

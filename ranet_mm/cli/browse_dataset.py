@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from .. import files
 from ..mm import config
 from ..mm.data.restored import restored
 from .program import COUNT, command, config_options, option
@@ -33,7 +34,6 @@ def main(args: Namespace) -> None:
     if not cfg.get(LOADERS[args.split]):
         raise ValueError(f'config file {args.config!r} has no {LOADERS[args.split]}')
     shown = list(images(cfg, args.split, args.number))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     draw(args.out, shown, args.columns)
     height, width = shown[0][0].shape[-2:]
     print(f'{len(shown)} images of {args.split}, the first of {height}x{width} pixels, drawn to {args.out}')
@@ -93,7 +93,8 @@ def draw(path: Path, shown: Sequence[tuple[Tensor, str]], columns: int) -> None:
     for axes, (image, text) in zip(figure.axes, shown, strict=False):
         axes.imshow(image.permute(1, 2, 0).numpy(), interpolation='nearest')
         axes.set_title(text, fontsize=8)
-    figure.savefig(path, dpi=150)
+    with files.whole(path) as draft:
+        figure.savefig(draft, dpi=150)
 
 
 parse_args = main.parse_args

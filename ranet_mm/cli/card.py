@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .. import weights
+from .. import files, weights
 from ..lab.card import render, spread
 from ..lab.predictions import calibration_error
 from ..lab.shown import spaced
@@ -24,7 +24,7 @@ from ..openvino_graph import CALIBRATION
 from ..runtimes import for_each_size, words_of
 from ..weights import description, showing
 from ..weights.read import read, weights_of
-from .program import command, option, shared, write_json
+from .program import command, option, shared
 
 DIGITS = 'digits'  # scikit-learn's, as data
 KEPT = 'data', 'images', 'accuracy', 'calibration_error'  # of figures on other images
@@ -71,10 +71,10 @@ def main(args: Namespace) -> int:
     if int8 := in_int8(args) if args.int8 else still(record.get('shipped'), now):
         now['int8'] = int8
     record['shipped'] = dict(now, also=earlier(record.get('shipped'), now))
-    write_json(args.record, record)
+    files.write_json(args.record, record)
     file = Path(row['file'])
     card = file.with_suffix('.md')
-    card.write_text(render(args.name, record, file.stat().st_size), encoding='utf-8')
+    files.write(card, render(args.name, record, file.stat().st_size))
     print(f'{args.name}: {found["accuracy"]:.2f} % of {found["images"]} images; written to {card} and {args.record}')
     return 0
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import files
 from ..lab.predictions import read, told
 from .program import FILE, command, option, table
 
@@ -38,7 +39,7 @@ def main(args: Namespace) -> None:
     for i, j, number in confusions(counts):
         print(f'{number} x {names[i]} taken for {names[j]}')
     if args.csv:
-        with args.csv.open('w', newline='', encoding='utf-8') as file:
+        with files.whole(args.csv) as draft, draft.open('w', newline='', encoding='utf-8') as file:
             csv.writer(file).writerows(matrix(counts, names))
     if args.png:
         draw(args.png, counts, names)
@@ -69,4 +70,5 @@ def draw(path: Path, counts: np.ndarray, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
     for i, j in np.argwhere(counts).tolist() if len(names) <= WIDEST else ():
         axes.text(j, i, counts[i, j], ha='center', va='center', color='white' if shares[i, j] > 0.5 else 'black')
-    figure.savefig(path)
+    with files.whole(path) as draft:
+        figure.savefig(draft)

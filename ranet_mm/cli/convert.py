@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from .. import files
 from ..arch import ARCHS, ArchCfg, named, nearest, resolve_arch
 from ..weights import convert as converters
-from ..weights import keys, showing
+from ..weights import dump, keys, showing
 from ..weights.convert.common import check_ours
 from ..weights.description import FIELDS, OWN, PLAIN, computed, contradictions, network_of, of_checkpoint, tuples
 from ..weights.fit import check
 from ..weights.read import ABOUT, npz, tensors
 from ..weights.read import read as read_checkpoint
-from .program import command, option, parse_options, whole
+from .program import command, option, parse_options
 
 State = dict[str, Tensor]
 
@@ -93,14 +93,14 @@ def arch_of(args: Namespace) -> ArchCfg:
     return resolve_arch(about['architecture'], **changed)
 
 
-def write(path: Path, state: State, arch: ArchCfg, args: Namespace) -> None:
+def write(draft: Path, state: State, arch: ArchCfg, args: Namespace) -> None:
     """Write weights under the keys that are asked for, with what the source says of its network, images and classes.
 
     From OpenMMLab to OpenMMLab, the run's record goes along.
     """
     if args.target == 'caffe-npz':
         blobs = converters.to_caffe(state, arch, bn_dims=4)
-        np.savez(path, **{f'{layer}/{i}': blob for layer, parts in blobs.items() for i, blob in enumerate(parts)})
+        np.savez(draft, **{f'{layer}/{i}': blob for layer, parts in blobs.items() for i, blob in enumerate(parts)})
         return
     about, more = said(args, arch), {}
     if args.target == 'openmmlab':
@@ -109,16 +109,16 @@ def write(path: Path, state: State, arch: ArchCfg, args: Namespace) -> None:
         more = dict(record=record) if record else {}
     elif about:
         about, state = showing.in_rgb(about, state)
-    if path.suffix == '.safetensors':
-        from safetensors.torch import save_file
+    if draft.suffix == '.safetensors':
+        from safetensors.torch import save
 
         whole = {key: value.contiguous() for key, value in state.items()}
-        save_file(whole, path, metadata={ABOUT: json.dumps(about)} if about else None)
+        draft.write_bytes(save(whole, metadata={ABOUT: json.dumps(about)} if about else None))
         return
     if about:
         classes = about['pretrained_cfg'].get('label_names')
         more['meta'] = {ABOUT: about} | (dict(dataset_meta=dict(classes=classes)) if classes else {})
-    torch.save(dict(state_dict=state, **more) if more else state, path)
+    dump(dict(state_dict=state, **more) if more else state, draft)
 
 
 def check_paths(args: Namespace) -> None:
@@ -151,6 +151,6 @@ def main(args: Namespace) -> None:
     if args.deepen:
         target = resolve_arch(args.deepen, **parse_options(args.options))
         arch, state = target, converters.deepened(state, arch, target)
-    with whole(Path(args.output)) as part:
-        write(part, state, arch, args)
+    with files.whole(args.output, files.check_zip) as draft:
+        write(draft, state, arch, args)
     print(f'wrote {args.output}: {len(state)} tensors of {named(arch)}')

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from copy import deepcopy
 from statistics import median
 
+from .. import files
 from ..lab.speed import seconds
 from ..mm import config
 from .browse_dataset import build
-from .program import COUNT, FILE, command, config_options, option, write_json
+from .program import COUNT, FILE, command, config_options, option
 
 
 @command(
@@ -42,7 +43,7 @@ def main(args: Namespace) -> None:
     ratios = [a / b for a, b in zip(turns['ordinary'], turns['device'], strict=True)]
     print(f'ratio     {median(ratios):7.1f}, {min(ratios):.1f} to {max(ratios):.1f}, of {args.rounds} rounds')
     if args.json:
-        write_json(args.json, dict(microseconds=turns, ratios=ratios))
+        files.write_json(args.json, dict(microseconds=turns, ratios=ratios))
 
 
 def batches(cfg: config.Config) -> Iterator[int]:

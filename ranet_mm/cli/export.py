@@ -6,11 +6,13 @@ import copy
 import warnings
 from argparse import ArgumentError, Namespace
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from .. import files
 from ..deployment import deploy
 from ..images import read as read_image
 from ..lab import shown
@@ -29,9 +31,9 @@ FIXED = ('.xml',)  # formats of one size of images
 EIGHTH = 8  # of the images to calibrate with, every so many are looked at in float32 too
 
 
-def write_onnx(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:
+def write_onnx(model: nn.Module, images: Tensor, draft: Path, axes: Mapping[int, str], opset: int) -> None:
     torch.onnx.export(
-        model, (images,), str(path), input_names=['images'], output_names=['logits'], opset_version=opset,
+        model, (images,), str(draft), input_names=['images'], output_names=['logits'], opset_version=opset,
         dynamic_shapes=(axes,), external_data=False, dynamo=True, verbose=False,
     )  # fmt: skip
 
@@ -40,13 +42,13 @@ def write_openvino(model: nn.Module, images: Tensor, path: Path, axes: Mapping[i
     write_graph(converted(model, images), path, about(model))
 
 
-def write_torchscript(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:
-    torch.jit.script(model).save(str(path))
+def write_torchscript(model: nn.Module, images: Tensor, draft: Path, axes: Mapping[int, str], opset: int) -> None:
+    torch.jit.script(model).save(str(draft))
 
 
-def write_program(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:
+def write_program(model: nn.Module, images: Tensor, draft: Path, axes: Mapping[int, str], opset: int) -> None:
     shapes = dict.fromkeys(axes, torch.export.Dim.AUTO)
-    torch.export.save(torch.export.export(model, (images,), dynamic_shapes=(shapes,)), path)
+    torch.export.save(torch.export.export(model, (images,), dynamic_shapes=(shapes,)), draft)
 
 
 FORMATS: dict[str, tuple[Callable[..., None], Callable[[Path], Run]]] = {
@@ -93,7 +95,6 @@ def main(args: Namespace) -> None:
         if file.exists() and not args.overwrite:
             raise FileExistsError(f'{str(file)!r} exists: --overwrite replaces it')
     model = build(args)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     form = deploy(copy.deepcopy(model)) if args.deploy else model
     (write_int8 if args.int8 else write_exact)(model, form, args)
     print(f'written and checked: {args.out}')
@@ -108,12 +109,13 @@ def write_exact(model: nn.Module, form: nn.Module, args: Namespace) -> None:
         axes, shape, sides = {0: 'batch', 2: 'height', 3: 'width'}, (96, 64), [side, side * 5 // 4 + 1]
     images = torch.randn(2, model.in_chans, *shape)  # of one, the batch would be taken for fixed
     write, load = FORMATS[args.out.suffix]
-    with warnings.catch_warnings(), torch.no_grad():
+    place = nullcontext(args.out) if args.out.suffix in FIXED else files.whole(args.out)  # the former is two files
+    with warnings.catch_warnings(), torch.no_grad(), place as draft:
         warnings.simplefilter('ignore')  # about the exporters' own future
-        write(form, images, args.out, axes, args.opset)
+        write(form, images, draft, axes, args.opset)
         if args.out.suffix == '.onnx':
-            describe_onnx(args.out, about(model))
-        run = load(args.out)
+            describe_onnx(draft, about(model))
+        run = load(draft)
         for side in args.sizes or sides:
             print(f'{side}x{side}: logits differ by at most {check(model, run, sample_images(model, side)):.1e}')
 

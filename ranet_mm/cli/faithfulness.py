@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+from .. import files
 from ..deployment import deploy, has_deploy_form
 from ..lab import faithful
-from . import program
 from .card import load as load_images
 from .predict import load as load_model
 from .program import COUNT, FILE, command, option, table
@@ -49,7 +49,7 @@ def main(args: Namespace) -> None:
     )  # fmt: skip
     found['ablations'] = faithful.ablations(faster(model), images, labels, BATCH)  # the last, as it changes the model
     if args.json:
-        program.write_json(args.json, found)
+        files.write_json(args.json, found)
     for part in ('ablations', 'curves', 'objects', 'statistics'):
         print(f'\n{part}\n{table(cells(found[part]))}' if found[part] else '')
 

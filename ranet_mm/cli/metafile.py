@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import yaml
 
+from .. import files
 from ..complexity import complexity
 from ..image_files import natural
 from ..mm import config
@@ -29,7 +30,7 @@ def main(args: Namespace) -> int:
     old = path.read_text(encoding='utf-8')
     new = updated(args.root, yaml.safe_load(old))
     if new != old and not args.check:
-        path.write_text(new, encoding='utf-8')
+        files.write(path, new)
     print(f'{path} {"is current" if new == old else "is not current" if args.check else "written"}')
     return int(args.check and new != old)
 

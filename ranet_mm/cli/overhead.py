@@ -16,9 +16,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from .. import files
 from ..lab.speed import seconds, synchronize
 from ..mm import config
-from .program import COUNT, FILE, command, config_options, option, table, write_json
+from .program import COUNT, FILE, command, config_options, option, table
 
 SKIPPED = 5  # steps that compile, choose algorithms and make gradients
 
@@ -45,7 +46,7 @@ def main(args: Namespace) -> None:
     cells = [[name, *(f'{of(values):.3f}' for of in (median, min, max))] for name, values in rows.items()]
     print(table([[f'{args.steps} steps', 'median', 'lowest', 'highest'], *cells]))
     if args.json:
-        write_json(args.json, dict(milliseconds=found, ratios=ratios))
+        files.write_json(args.json, dict(milliseconds=found, ratios=ratios))
 
 
 class _Enough(Exception):  # noqa: N818 - ends a run, and is no error

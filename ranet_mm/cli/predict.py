@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .. import image_files, weights
+from .. import files, image_files, weights
 from ..deployment import has_deploy_form
 from ..images import read as read_image
 from ..lab import exported, shown
@@ -213,7 +213,7 @@ def ranked(found: Mapping[str, Tensor], names: Sequence[str]) -> Iterator[dict[s
 
 def write_json(path: Path, weights: str, images: Iterable[dict[str, Any]]) -> None:
     """`{"weights": ..., "images": [...]}`, image by image, so that no more than one is text at a time."""
-    with path.open('w', encoding='utf-8') as file:
+    with files.whole(path) as draft, draft.open('w', encoding='utf-8') as file:
         file.write(f'{{\n "weights": {json.dumps(weights)},\n "images": [')
         separator = '\n'
         for image in images:

@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..mm import config
 from .program import command, config_options, option
 
@@ -25,8 +26,7 @@ def main(args: Namespace) -> None:
         return
     if args.out.exists():
         raise FileExistsError(f'{str(args.out)!r} exists: choose another name')
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(cfg.pretty_text, encoding='utf-8')
+    files.write(args.out, cfg.pretty_text)
     print(f'written to {args.out}')
 
 

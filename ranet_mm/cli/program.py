@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import ast
 import gc
-import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -211,18 +209,6 @@ def check_timm_model(name: str) -> None:
         raise ValueError(f'model {name!r} is not known: `{COMMAND} models` lists ours, and timm has others')
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Another path to write to, which becomes the file when all is written: never a half-written file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.part-{os.getpid()}-{path.name}')
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def table(rows: Iterable[Iterable[Any]], left: int = 1) -> str:
     """Columns as wide as their widest cell: so many to the left, the others to the right."""
     rows = [[*map(str, row)] for row in rows]
@@ -232,7 +218,3 @@ def table(rows: Iterable[Iterable[Any]], left: int = 1) -> str:
         cells = [c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
         lines.append('  '.join(cells).rstrip())
     return '\n'.join(lines)
-
-
-def write_json(path: Path, found: Any) -> None:
-    path.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')

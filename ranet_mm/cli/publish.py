@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import files
 from ..weights import description, keys, showing
 from ..weights.read import ABOUT, read, weights_of
-from .program import command, option, whole
+from .program import command, option
 
 DIGITS = 8  # of the SHA-256 in a file's name, as many as torch.hub checks
 KEPT = ('epoch', 'iter', 'mmengine_version', 'dataset_meta')
@@ -94,8 +95,7 @@ def write(name: str, contents: Mapping[str, bytes]) -> dict[str, Path]:
         if path.exists():
             raise FileExistsError(f'{str(path)!r} exists already: these weights have been published under this name')
     for suffix, path in paths.items():
-        with whole(path) as part:
-            part.write_bytes(contents[suffix])
+        files.write(path, contents[suffix])
     return paths
 
 

@@ -6,6 +6,7 @@ import re
 from argparse import Namespace
 from pathlib import Path
 
+from .. import files
 from ..lab import plots
 from ..lab.tables import SWEEPS, TABLES, study_tables, sweep_table
 from .program import command
@@ -35,7 +36,7 @@ def _document(root: Path, name: str, check: bool) -> bool:
     old = path.read_text(encoding='utf-8')
     new = fill(old, root, up='../' * name.count('/'))
     if new != old and not check:
-        path.write_text(new, encoding='utf-8')
+        files.write(path, new)
     return new == old
 
 

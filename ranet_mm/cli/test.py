@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from argparse import ArgumentError, Namespace
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..lab.predictions import ENDINGS, dump
 from ..mm import config
 from ..mm.data.switches import datasets
@@ -59,7 +59,7 @@ def main(args: Namespace) -> None:
     seconds = time.perf_counter() - started
     if is_main_process():
         if args.out_item == 'metrics':
-            Path(args.out).write_text(json.dumps(metrics, indent=1, default=plain) + '\n')
+            files.write_json(args.out, metrics, default=plain)
         print(summary(runner, metrics, seconds))
         print(f'Written to {", ".join([f"{shown(runner.log_dir)}/", *filter(None, (args.dump, args.out))])}')
     launch.leave()

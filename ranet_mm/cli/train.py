@@ -82,10 +82,10 @@ def set_resume(cfg: config.Config, checkpoint: str) -> None:
         ValueError: The run did not train by time and is to go on so.
     """
     from ..mm.engine.by_time import set_epochs
-    from ..mm.engine.workdir import latest_checkpoint
+    from ..mm.engine.workdir import newest
     from ..weights.read import resumable
 
-    path = latest_checkpoint(Path(cfg.work_dir)) if checkpoint == 'auto' else checkpoint
+    path = newest(Path(cfg.work_dir)) if checkpoint == 'auto' else checkpoint
     if path is None:
         return
     plan = resumable(path).get('record', {}).get('plan')

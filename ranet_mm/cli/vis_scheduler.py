@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..mm import config
 from .program import COUNT, FILE, check_ending, command, config_options, option, table
 
@@ -35,11 +36,10 @@ def main(args: Namespace) -> None:
     chosen = [*rows[:-1:step], rows[-1]]
     print(table([[*rows[0]], *([f'{v:.5g}' for v in row.values()] for row in chosen)]))
     for path in args.out:
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == '.png':
             draw(path, rows)
         else:
-            with path.open('w', newline='', encoding='utf-8') as file:
+            with files.whole(path) as draft, draft.open('w', newline='', encoding='utf-8') as file:
                 csv.writer(file).writerows([[*rows[0]], *(row.values() for row in rows)])
         print(f'{len(rows)} iterations written to {path}')
 
@@ -131,4 +131,5 @@ def draw(path: Path, rows: Sequence[dict[str, float]]) -> None:
         axes.set_ylabel(name)
         axes.legend()
     axes.set_xlabel('iteration')
-    figure.savefig(path)
+    with files.whole(path) as draft:
+        figure.savefig(draft)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .. import openvino_graph
+from .. import files, openvino_graph
 from ..runtimes import EXTRA, PACKAGES, Run
 from ..weights.description import OF_TIMM, own_cfg
 from ..weights.read import ABOUT, described
@@ -85,7 +85,8 @@ def write_graph(graph: Model, path: Path, said: str) -> None:
     import openvino
 
     graph.set_rt_info(said, [ABOUT])
-    openvino.save_model(graph, path, compress_to_fp16=False)
+    with files.whole(path) as draft, files.whole(path.with_suffix('.bin')):  # whose draft OpenVINO finds by its name
+        openvino.save_model(graph, draft, compress_to_fp16=False)
 
 
 def read_graph(path: Path) -> tuple[Run, str]:
@@ -96,12 +97,12 @@ def read_graph(path: Path) -> tuple[Run, str]:
     return openvino_graph.runner(graph), said
 
 
-def describe_onnx(path: Path, said: str) -> None:
+def describe_onnx(draft: Path, said: str) -> None:
     import onnx
 
-    written = onnx.load(path)
+    written = onnx.load(draft)
     onnx.helper.set_model_props(written, {ABOUT: said})
-    onnx.save(written, path)
+    onnx.save(written, draft)
 
 
 def read_onnx(path: Path) -> tuple[Run, str]:

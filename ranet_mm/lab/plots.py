@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from .. import files
 from . import grid as grids
 from . import records
 from .records import Entry
@@ -131,10 +132,9 @@ def write(root: Path, name: str) -> None:
         return
     import matplotlib as mpl
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = dict(Date=None, Creator=None, Description=json.dumps(figure))
-    with mpl.rc_context(STYLE):
-        _draw(figure).savefig(path, format='svg', metadata=metadata)
+    with mpl.rc_context(STYLE), files.whole(path) as draft:
+        _draw(figure).savefig(draft, format='svg', metadata=metadata)
 
 
 def _draw(figure: Figure) -> Any:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .. import files
 from .grid import REST, Cell
 from .records import METRIC
 
@@ -61,11 +62,7 @@ class Places:
             raise ValueError(f'the run ended without a finished {RECORD}')
         minutes = {} if cell.minutes is None else dict(minutes=cell.minutes)
         record['sweep'] = dict(options=dict(cell.options), jobs=cell.jobs, **minutes)
-        target = self.record(cell)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_suffix('.tmp')
-        draft.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
-        draft.replace(target)
+        files.write_json(self.record(cell), record)
         return record
 
     def complete(self, cell: Cell) -> bool:
@@ -107,7 +104,7 @@ def launch(cell: Cell, folder: Path, threads: int, rest: float) -> Run | None:
     does not get the terminal's Ctrl-C, which is for this process to act on.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open('w') as lock, (folder / LOG).open('a') as log:
+    with (folder / LOCK).open('a') as lock, (folder / LOG).open('a') as log:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import files
 from ..weights.fit import listed
 
 if TYPE_CHECKING:
@@ -128,10 +129,11 @@ def read_npz(path: str) -> Predictions:
 
 def write_npz(path: str, found: Predictions) -> None:
     """Write arrays that NumPy reads without pickle: `scores`, `labels`, `images` and `classes`."""
-    np.savez_compressed(
-        path, scores=found.scores.numpy(), labels=found.labels.numpy(), images=np.array(found.images, str),
-        classes=np.array(found.classes, str),
-    )  # fmt: skip
+    with files.whole(path, files.check_zip) as draft:
+        np.savez_compressed(
+            draft, scores=found.scores.numpy(), labels=found.labels.numpy(), images=np.array(found.images, str),
+            classes=np.array(found.classes, str),
+        )  # fmt: skip
 
 
 def dump(path: str) -> DumpResults:

@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from .. import files
 from . import keys
 
 FOLDER = Path(__file__).parent
@@ -64,11 +66,20 @@ def save(state: Mapping[str, Tensor], folder: str | Path, name: str, **fields: A
     Returns:
         The file written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as packed
 
     path, listing = Path(folder, f'{name}.safetensors'), Path(folder, 'index.json')
-    save_file({key: value.detach().cpu().contiguous() for key, value in keys.plain(state).items()}, path)
+    files.write(path, packed({k: value.detach().cpu().contiguous() for k, value in keys.plain(state).items()}))
     rows = json.loads(listing.read_text(encoding='utf-8')) if listing.is_file() else {}
     rows[name] = dict(file=path.name, sha256=digest(path), **fields)
-    listing.write_text(json.dumps(rows, indent=2) + '\n', encoding='utf-8')
+    files.write(listing, json.dumps(rows, indent=2) + '\n')
     return path
+
+
+def dump(content: Any, draft: Path) -> None:
+    """`torch.save`, whose errors of a full disk are an OSError; the file does not tell the name it was written by."""
+    with draft.open('wb') as buffer:
+        try:
+            torch.save(content, buffer)
+        except RuntimeError as error:
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import files
 from . import OWN_FIELDS, digest, index, keys, showing
 
 ABOUT = 'ranet_mm'  # under this name a published file says what model it holds, as timm's own config.json does
@@ -43,6 +45,7 @@ def read(path: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
         raise FileNotFoundError(f'checkpoint {str(path)!r} does not exist')
     open_file = _safetensors if file.suffix == '.safetensors' else _pickled
     try:
+        files.check_zip(file)
         checkpoint = open_file(file, map_location)
     except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError, ValueError) as error:
         raise ValueError(f'checkpoint {str(path)!r} cannot be read: {_reason(error)}') from error
@@ -57,6 +60,21 @@ def read(path: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
     if not described(checkpoint.get('meta')):
         raise ValueError(f'checkpoint {str(path)!r} cannot be read: what it says of itself under meta is damaged')
     return checkpoint
+
+
+def peek(path: str | Path) -> dict[str, Any]:
+    """What a file of `torch.save` holds, its tensors mapped and not read, for a look at what it says of itself.
+
+    Raises:
+        ValueError: It is damaged where that stands, no checkpoint, or holds other objects.
+    """
+    try:
+        if not files.intact(path, 'data.pkl'):
+            raise ValueError('damaged')
+        found = _pickled(Path(path), 'cpu', mmap=zipfile.is_zipfile(path))
+    except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError, ValueError) as error:
+        raise ValueError(f'checkpoint {str(path)!r} cannot be read: {_reason(error)}') from error
+    return found
 
 
 def described(meta: Any) -> bool:
@@ -126,10 +144,10 @@ def npz(path: str | Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def _pickled(file: Path, map_location: Any) -> Any:
+def _pickled(file: Path, map_location: Any, mmap: bool = False) -> Any:
     # Not in the context `torch.serialization.safe_globals`, which on leaving takes from others what they allowed too.
     torch.serialization.add_safe_globals(safe_globals())
-    return torch.load(file, map_location=map_location, weights_only=True)
+    return torch.load(file, map_location=map_location, weights_only=True, mmap=mmap)
 
 
 def safe_globals() -> list:

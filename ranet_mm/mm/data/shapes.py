@@ -17,6 +17,8 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ... import files
+
 CLASSES = ('circle', 'square', 'triangle')
 PALETTE = ((128, 128, 128), (220, 60, 60), (60, 160, 60), (60, 90, 220))  # background first
 SPLITS = ('train', 'val', 'test')
@@ -160,7 +162,7 @@ def write_coco(folder: Path, split: str, found: Sequence[Sample]) -> None:
     )
     for sample in found:
         _save(folder / f'{split}2017' / f'{sample.stem}.jpg', sample.image)
-    _write(folder / 'annotations' / f'instances_{split}2017.json', json.dumps(listing) + '\n')
+    files.write(folder / 'annotations' / f'instances_{split}2017.json', json.dumps(listing) + '\n')
 
 
 def _coco_annotation(number: int, image: int, instance: Instance) -> dict[str, Any]:
@@ -185,10 +187,10 @@ def write_voc(folder: Path, split: str, found: Sequence[Sample]) -> None:
     for sample in found:
         _save(root / 'JPEGImages' / f'{sample.stem}.jpg', sample.image)
         _save(root / 'SegmentationClass' / f'{sample.stem}.png', sample.classes(), palette=True)
-        _write(root / 'Annotations' / f'{sample.stem}.xml', _voc_xml(sample))
+        files.write(root / 'Annotations' / f'{sample.stem}.xml', _voc_xml(sample))
     listing = '\n'.join(s.stem for s in found) + '\n'
     for use in ('Main', 'Segmentation'):
-        _write(root / 'ImageSets' / use / f'{split}.txt', listing)
+        files.write(root / 'ImageSets' / use / f'{split}.txt', listing)
 
 
 def _voc_xml(sample: Sample) -> str:
@@ -241,18 +243,13 @@ def make(folder: str | Path, cfg: ShapesCfg | None = None, layouts: Sequence[str
         found = list(samples(cfg, split))
         for layout in layouts:
             LAYOUTS[layout](folder / layout, split, found)
-    _write(marker, json.dumps(settings, indent=1) + '\n')  # last: a folder without it is not whole
+    files.write(marker, json.dumps(settings, indent=1) + '\n')  # last: a folder without it is not whole
     return True
 
 
 def _save(path: Path, pixels: np.ndarray, palette: bool = False) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(pixels)
     if palette:
         image.putpalette([value for colour in PALETTE for value in colour])
-    image.save(path, **(dict(quality=95) if path.suffix == '.jpg' else {}))
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding='utf-8')
+    with files.whole(path) as draft:
+        image.save(draft, **(dict(quality=95) if path.suffix == '.jpg' else {}))

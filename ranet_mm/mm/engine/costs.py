@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from mmengine.dist import broadcast_object_list
 from mmengine.runner import Runner, autocast
 from torch import nn
 
+from ... import files
 from .hooks import ChannelsLastHook, ProgressiveResizeHook
 from .provenance import described
 from .runner import named
@@ -124,7 +126,9 @@ def evaluation(runner: Runner, name: str, least: float) -> tuple[float, float]:
 
 def save(runner: Runner, wrapper: Any) -> None:
     weights = dict(state_dict=runner.model.state_dict(), optimizer=wrapper.state_dict())
-    torch.save(weights, Path(runner.work_dir, 'trial.pth'))
+    buffer = io.BytesIO()
+    torch.save(weights, buffer)
+    files.write(Path(runner.work_dir, 'trial.pth'), buffer.getvalue())
 
 
 def seconds(work: Callable[[], Any]) -> float:

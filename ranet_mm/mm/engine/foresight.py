@@ -103,7 +103,9 @@ def one_image(loop: Any) -> str | None:
     size = getattr(batches, 'batch_size', None)
     if size == 1:
         return 'train_dataloader.batch_size=1 is not allowed: with one image {} to be trained by; set it to 2 or more'
-    plain = type(batches) is BatchSampler and not isinstance(batches.sampler, InfiniteSampler)
+    plain = type(getattr(batches, 'batches', batches)) is BatchSampler and not isinstance(
+        batches.sampler, InfiniteSampler
+    )
     if not plain or batches.drop_last or loop.max_iters < length or len(batches.sampler) % size != 1:
         return None
     return (

@@ -1,16 +1,16 @@
-"""A training loop that resumes inside an epoch, and what loops count."""
+"""Training loops that resume where they were, and what loops count."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
-from torch.utils.data import BatchSampler, DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from ...registry import LOOPS
+from ..data import drawn
 from .continuing import set_generators
 
 
@@ -19,8 +19,8 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     """Epoch-based loop that, resumed from a checkpoint inside an epoch, goes on with the next batch.
 
     MMEngine's own loop starts such an epoch again and runs past the planned iterations. The order of the samples
-    is that of the uninterrupted run, and so is what the process itself draws: dropout, mixed images, augmentation
-    without data workers. The generators of data workers start from the seed again.
+    is that of the uninterrupted run, and so is what is drawn: by the process itself (dropout, mixed images), and for
+    the images, in whatever data workers (see `data.drawn`).
     A checkpoint from the end of an epoch was written before that epoch's validation, which is therefore made up for.
 
     Raises:
@@ -30,7 +30,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
         super().__init__(runner, dataloader, **kwargs)
-        loader = self.dataloader
+        loader = drawn.prepare(self.dataloader)
         if not len(loader):
             raise ValueError(
                 f'{len(loader.dataset)} images make no batch of {loader.batch_size}: '
@@ -44,7 +44,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._check_length()
         self.runner.call_hook('before_train')
         if self._iter and self._iter == self._epoch * len(self.dataloader):
-            self._draw_on()
+            draw_on(self.runner)
             self._validate_if_due()
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
@@ -75,50 +75,89 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
-        for idx, batch in enumerate(remaining(self.dataloader, done, self._draw_on), start=done):
+        batches = remaining(self.dataloader, done, self.runner.seed, self._epoch, lambda: draw_on(self.runner))
+        for idx, batch in enumerate(batches, start=done):
             self.run_iter(idx, batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
-    def _draw_on(self) -> None:
-        """Have a resumed run draw random numbers from where its checkpoint was."""
-        states, self.runner.generators = getattr(self.runner, 'generators', None), None
-        if states:
-            set_generators(states)
+
+@LOOPS.register_module()
+class ResumableIterTrainLoop(IterBasedTrainLoop):
+    """Loop by iterations that, resumed, goes on with the next batch and loads none of those before.
+
+    The order of the samples and what is drawn are those of the uninterrupted run, as in `ResumableTrainLoop`. A
+    checkpoint is written before a validation that is due at its iteration, which is made up for.
+    """
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict, **kwargs: Any) -> None:
+        super().__init__(runner, dataloader, **kwargs)
+        drawn.prepare(self.dataloader)
+
+    def run(self) -> nn.Module:
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')
+        batches = self._batches()
+        if self._iter:
+            draw_on(self.runner)
+            self._validate_if_due()
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            self.run_iter(next(batches))
+            self._decide_current_val_interval()
+            self._validate_if_due()
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _validate_if_due(self) -> None:
+        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+        if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
+            self.runner.val_loop.run()
+
+    def _batches(self) -> Iterator:
+        """The batches from this iteration on, of a sampler without an end or of one epoch after the other."""
+        loader, sampler = self.dataloader, order(self.dataloader)
+        if hasattr(sampler, '_indices_of_rank'):  # MMEngine's endless one goes on where any iterator has left it
+            sampler.indices = sampler._indices_of_rank()
+            epoch, done = 0, self._iter
+        else:
+            epoch, done = divmod(self._iter, len(loader))
+        while True:
+            if hasattr(sampler, 'set_epoch'):
+                sampler.set_epoch(epoch)
+            yield from remaining(loader, done, self.runner.seed, epoch)
+            epoch, done = epoch + 1, 0
 
 
-def remaining(loader: DataLoader, done: int, start: Callable[[], None] = lambda: None) -> Iterator:
-    """The epoch's batches but for the first `done`, which are not even loaded where the batches are plain slices.
+def remaining(
+    loader: DataLoader, done: int, seed: int = 0, epoch: int = 0, start: Callable[[], None] = lambda: None
+) -> Iterator:
+    """The epoch's batches but for the first `done`, which are not even loaded where there is a batch sampler.
 
     `start` is called when the first of them is about to be loaded by this process; workers have begun by then.
     """
     batches = loader.batch_sampler
-    sliced = done and type(batches) is BatchSampler
-    if sliced:
-        sampler = batches.sampler
-        batches.sampler = _Rest(sampler, done * batches.batch_size)
-    try:
-        iterator = iter(loader)
-        for _ in range(0 if sliced else done):
-            next(iterator, None)
-        start()
-        yield from iterator
-    finally:
-        if sliced:
-            batches.sampler = sampler
+    numbered = isinstance(batches, drawn.Batches)
+    if numbered:
+        batches.begin(seed, epoch, done)
+    iterator = iter(loader)
+    for _ in range(0 if numbered else done):
+        next(iterator, None)
+    start()
+    yield from iterator
 
 
-class _Rest:
-    """A sampler without its first samples, of the whole one's length: hooks read the epoch's off the loader."""
+def order(loader: DataLoader) -> Any:
+    """The sampler that a loader's batches come from."""
+    return getattr(loader.batch_sampler, 'sampler', loader.sampler)
 
-    def __init__(self, sampler: Sampler, skipped: int) -> None:
-        self.sampler, self.skipped = sampler, skipped
 
-    def __iter__(self) -> Iterator[int]:
-        return islice(self.sampler, self.skipped, None)
-
-    def __len__(self) -> int:
-        return len(self.sampler)
+def draw_on(runner: Runner) -> None:
+    """Have a resumed run draw random numbers from where its checkpoint was; once."""
+    states, runner.generators = getattr(runner, 'generators', None), None
+    if states:
+        set_generators(states)
 
 
 def by_epoch(runner: Runner) -> bool:

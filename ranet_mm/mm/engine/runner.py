@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -16,17 +18,25 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ... import files
 from ...compiling import compile_units
 from ...registry import RUNNERS
 from ...weights.description import classes_of
-from ..data import by_name
-from . import continuing, foresight
+from ..data import by_name, drawn
+from . import continuing, foresight, workdir
 from .console import Console, silent
 from .hooks import ChannelsLastHook, ProgressHook, hook_type
 from .hooks.channels_last import to_channels_last
 from .hooks.checkpoint_guard import unwrapped
 from .loops import by_epoch
 from .optim import fuse
+
+# What takes the place of MMEngine's own by its name: with the same arguments, and exact after a resume.
+OWN_HOOKS = dict(CheckpointHook='ranet_mm.CheckpointHook')
+OWN_LOOPS = dict(
+    EpochBasedTrainLoop='ranet_mm.ResumableTrainLoop', IterBasedTrainLoop='ranet_mm.ResumableIterTrainLoop'
+)
+LOOPS_BY_EPOCH = {True: 'EpochBasedTrainLoop', False: 'IterBasedTrainLoop'}
 
 
 @RUNNERS.register_module()
@@ -44,11 +54,29 @@ class Runner(MMEngineRunner):
     generators: dict[str, Any] | None = None
     drawn: tuple[int | None, dict[str, Any]] = (None, {})
 
+    @staticmethod
+    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
+        return drawn.alone(MMEngineRunner.build_dataloader(*args, **kwargs))
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        if isinstance(hook, Mapping) and hook.get('type') in OWN_HOOKS:
+            hook = {**hook, 'type': OWN_HOOKS[hook['type']]}
+        super().register_hook(hook, priority)
+
+    def load_or_resume(self) -> None:
+        """MMEngine's, which by `resume=True` alone takes what the work dir names, whatever is in that file."""
+        if self._resume and self._load_from is None and not self._has_loaded:
+            found = workdir.newest(Path(self.work_dir))
+            self._resume, self._load_from = found is not None, found and str(found)
+        super().load_or_resume()
+
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
         for i, handler in enumerate(logger.handlers):
             if type(handler) is logging.StreamHandler:
                 logger.handlers[i] = Console(handler)
+            else:  # a log that cannot be written must not fill the console: what ends the run is told once
+                handler.handleError = lambda record: None
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -59,6 +87,13 @@ class Runner(MMEngineRunner):
     def train(self) -> nn.Module:
         try:
             return super().train()
+        except RuntimeError as error:
+            if re.match(r'DataLoader worker .*(killed|exited)', str(error)) is None:
+                raise
+            raise ChildProcessError(
+                f'a data worker was ended by the system ({str(error).partition(". ")[0]}), most often for want of '
+                'memory: lower num_workers of train_dataloader; --resume goes on from the latest checkpoint'
+            ) from error
         finally:
             self._close_terminal()
 
@@ -122,6 +157,9 @@ class Runner(MMEngineRunner):
     def build_train_loop(self, loop: Any) -> BaseLoop:
         if isinstance(loop, Mapping):
             foresight.check_lengths(loop)
+            loop = dict(loop)
+            kind = loop.pop('type', None) or LOOPS_BY_EPOCH[loop.pop('by_epoch', True)]
+            loop['type'] = OWN_LOOPS.get(kind, kind) if isinstance(kind, str) else kind
         built = super().build_train_loop(loop)
         last = built.max_epochs if isinstance(built, EpochBasedTrainLoop) else built.max_iters
         if self._val_loop is not None and built.val_begin > last:
@@ -188,7 +226,8 @@ class Runner(MMEngineRunner):
 
     def write_config(self) -> None:
         """Write the config into the work dir."""
-        super().dump_config()
+        name = Path(self.cfg.filename).with_suffix('.py').name if self.cfg.filename else f'{self.timestamp}.py'
+        files.write(Path(self.work_dir, name), self.cfg.pretty_text)
 
 
 def flat(schedulers: Any) -> list[_ParamScheduler]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ... import files
+from ...weights.read import peek
 from ..data.switches import LOADERS
 
 if TYPE_CHECKING:
@@ -17,7 +22,8 @@ MARKER = 'run.json'
 LATEST = 'last_checkpoint'
 RECORD = 'record.json'
 INTERRUPTED = 'interrupted.pth'
-CHECKPOINTS = 'epoch_*.pth', 'iter_*.pth', 'best_*.pth', INTERRUPTED
+RESUMABLE = 'epoch_*.pth', 'iter_*.pth', INTERRUPTED
+CHECKPOINTS = *RESUMABLE, 'best_*.pth'
 # Fields without influence on the trained weights; `load_from`, which a resumed run sets anew, is looked at by itself.
 IGNORED = (
     'work_dir', 'launcher', 'resume', 'load_from', 'env_cfg', 'default_hooks', 'visualizer', 'vis_backends',
@@ -44,7 +50,10 @@ def start(cfg: Config) -> str | None:
 def held(folder: Path) -> dict[str, Any] | None:
     """What the folder's run has written of itself; None where there is no run that has."""
     marker = folder / MARKER
-    return json.loads(marker.read_text()) if marker.is_file() else None
+    try:
+        return json.loads(marker.read_text(encoding='utf-8')) if marker.is_file() else None
+    except ValueError:  # damaged: it is some run's
+        return dict(fingerprint=None)
 
 
 def check(cfg: Config) -> None:
@@ -66,7 +75,7 @@ def check(cfg: Config) -> None:
         )
 
 
-def claim(cfg: Config, folder: Path, clean: bool, resumed: bool) -> None:
+def claim(cfg: Config, folder: Path, clean: bool, resumed: bool, sitting: str = '', iteration: int = 0) -> None:
     """Mark a work dir as this run's, and remove what another run would be mistaken for it by.
 
     Args:
@@ -74,27 +83,78 @@ def claim(cfg: Config, folder: Path, clean: bool, resumed: bool) -> None:
         folder: The work dir.
         clean: Remove another run's checkpoints too.
         resumed: The run goes on with the one that is there: it started where that one did.
+        sitting: What the checkpoints that this process writes are known by (MMEngine's `experiment_name`).
+        iteration: That it begins with.
     """
     before = held(folder) or {}
+    files.remove_drafts(folder)
+    origin = before.get('load_from') if resumed else start(cfg)
+    entry = dict(config=cfg.filename, fingerprint=fingerprint(cfg), load_from=origin)
+    if resumed and cfg.get('minutes'):  # a run by time is known by the epochs before it set its own
+        entry = before or entry
+    if not resumed or not before or 'sittings' in before:
+        entry = dict(entry, sittings={**(before.get('sittings', {}) if resumed else {}), sitting: iteration})
+    files.write_json(
+        folder / MARKER, entry
+    )  # first: killed after it, the run does not go on with another's checkpoints
     if not resumed:
         for name in (LATEST, RECORD):
             (folder / name).unlink(missing_ok=True)
         for path in [path for pattern in CHECKPOINTS for path in folder.glob(pattern)] if clean else ():
             path.unlink()
-    if resumed and cfg.get('minutes'):  # a run by time is known by the epochs before it set its own
-        return
-    origin = before.get('load_from') if resumed else start(cfg)
-    entry = dict(config=cfg.filename, fingerprint=fingerprint(cfg), load_from=origin)
-    (folder / MARKER).write_text(json.dumps(entry, indent=1) + '\n')
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint that the work dir names as its latest; None where there is none."""
-    pointer = folder / LATEST
-    if not pointer.is_file():
+def newest(folder: Path) -> Path | None:
+    """The work dir's newest checkpoint that is whole; what is passed over is told. None where there is none yet.
+
+    It is the one of the most iterations among those of this run, whatever `last_checkpoint` says: a run may be killed
+    before it is written, or that file be damaged. A run of an earlier version does not say which are its own, so that
+    what it names is taken first.
+
+    Raises:
+        ValueError: There are checkpoints, and all are damaged.
+    """
+    sittings = (held(folder) or {}).get('sittings')
+    found, passed = [], []
+    named = pointed(folder)
+    for path in {path for pattern in RESUMABLE for path in folder.glob(pattern)} | {named} - {None}:
+        try:
+            meta = peek(path)['meta']
+            if sittings is None or meta['iter'] <= until(sittings, meta['experiment_name']):
+                found.append((sittings is None and path == named, meta['iter'], path == named, path))
+        except (ValueError, LookupError, TypeError):
+            passed.append(path.name)
+    chosen = None
+    for *_, path in sorted(found, reverse=True):
+        if files.intact(path):
+            chosen = path
+            break
+        passed.append(path.name)
+    if passed:
+        names = f'{", ".join(sorted(passed))} in {str(folder)!r} {"is" if len(passed) == 1 else "are"} damaged'
+        if chosen is None:
+            raise ValueError(f'{names}, and there is no other checkpoint to go on from: --overwrite starts anew')
+        if int(os.environ.get('RANK', 0)) == 0:
+            print(f'warning: {names} and passed over: going on from {chosen.name}', file=sys.stderr)
+    return chosen
+
+
+def until(sittings: Mapping[str, int], name: str) -> float:
+    """The iteration up to which a sitting's checkpoints are of the run, where a later one began; -1 of another run."""
+    if name not in sittings:
+        return -1
+    names = list(sittings)
+    return min([sittings[later] for later in names[names.index(name) + 1 :]], default=math.inf)
+
+
+def pointed(folder: Path) -> Path | None:
+    """The checkpoint that the work dir names as its latest, where it is there."""
+    try:
+        path = Path((folder / LATEST).read_text(encoding='utf-8').strip())
+        path = path if path.is_file() else folder / path.name  # the work dir may have been moved
+        return path if path.is_file() else None
+    except (OSError, ValueError):
         return None
-    path = Path(pointer.read_text().strip())
-    return path if path.is_file() else folder / path.name  # the work dir may have been moved
 
 
 def shown(path: str) -> str:

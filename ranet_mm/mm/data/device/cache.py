@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import sys
 import zlib
@@ -14,6 +13,8 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
+
+from .... import files, weights
 
 BLOCK = 256  # images that are decoded at a time
 FEW = 2048  # images that are decoded sooner than data workers start
@@ -66,13 +67,8 @@ def cached(folder: Path, identity: str, decode: Callable[[], dict[str, Any]]) ->
 
 def write(path: Path, identity: str, content: Mapping[str, Any]) -> None:
     """A file of the cache, which is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'{path.name}.{os.getpid()}')
-    try:
-        torch.save(dict(content, identity=identity, crc32=zlib.crc32(content['images'].numpy())), draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with files.whole(path) as draft:
+        weights.dump(dict(content, identity=identity, crc32=zlib.crc32(content['images'].numpy())), draft)
 
 
 def read(path: Path, identity: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 
 from ....registry import HOOKS
 from .channels_last import ChannelsLastHook
+from .checkpoint import CheckpointHook
 from .checkpoint_guard import CheckpointGuardHook
 from .data_guard import DataGuardHook
 from .final_test import FinalTestHook
@@ -21,7 +22,7 @@ from .runtime import RuntimeHook
 from .runtime_info import RuntimeInfoHook
 
 __all__ = [
-    'ChannelsLastHook', 'CheckpointGuardHook', 'DataGuardHook', 'FinalTestHook', 'InterruptHook',
+    'ChannelsLastHook', 'CheckpointGuardHook', 'CheckpointHook', 'DataGuardHook', 'FinalTestHook', 'InterruptHook',
     'MaskVisualizationHook', 'ProgressHook', 'ProgressiveResizeHook', 'RecordHook', 'RuntimeHook',
     'RuntimeInfoHook',
 ]  # fmt: skip

@@ -27,6 +27,7 @@ class ClaimHook(Hook):
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if is_main_process() and not self.claimed:
             self.claimed = True
-            workdir.claim(self.cfg, Path(runner.work_dir), self.clean, runner._resume)
+            sitting = runner.experiment_name, runner.iter
+            workdir.claim(self.cfg, Path(runner.work_dir), self.clean, runner._resume, *sitting)
             if hasattr(runner, 'write_config'):
                 runner.write_config()

@@ -13,6 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from .... import files
 from ....registry import HOOKS
 from .. import launch
 from ..workdir import INTERRUPTED, LATEST
@@ -49,7 +50,7 @@ class InterruptHook(Hook):
             folder = Path(runner.work_dir)
             runner.save_checkpoint(str(folder), INTERRUPTED, meta=dict(epoch=runner.epoch, iter=runner.iter + 1))
             if is_main_process():
-                (folder / LATEST).write_text(str(folder / INTERRUPTED))
+                files.write(folder / LATEST, str(folder / INTERRUPTED))
             self._stop(f'interrupted after iteration {runner.iter + 1} of {runner.max_iters}')
 
     def _most(self, number: int) -> int:

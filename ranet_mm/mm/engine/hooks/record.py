@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from mmengine.dist import all_reduce, get_world_size, is_main_process, master_on
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
+from .... import files
 from ....registry import HOOKS
 from ..console import run_name
 from ..loops import by_epoch, stretch
@@ -123,8 +124,8 @@ class RecordHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         check_best(runner.hooks, metrics or {})
-        if self.record and not by_epoch(runner):
-            self._add_point(runner, iteration=runner.iter)
+        if self.record and not by_epoch(runner) and last_iteration(self.record['curve']) != runner.iter:
+            self._add_point(runner, iteration=runner.iter)  # once, though a resumed run may validate again
         if self.record.get('curve'):
             self.record['curve'][-1].update(_numbers(metrics))
             self._write(runner.iter)
@@ -159,9 +160,7 @@ class RecordHook(Hook):
     def _write(self, iteration: int) -> None:
         self._update(iteration)
         if is_main_process():
-            draft = self.path.with_name(f'{self.path.name}.tmp')
-            draft.write_text(self._text())
-            draft.replace(self.path)  # a reader, or a crash, never meets half of it
+            files.write(self.path, self._text())
 
     def _text(self) -> str:
         return json.dumps(self.record, indent=1, default=str) + '\n'
@@ -172,6 +171,11 @@ class RecordHook(Hook):
         before = old.get('data', {}).get(split, found)
         if {**before, 'name': found['name']} != found:  # records of earlier versions have no name
             runner.logger.warning(f'{split} data is not that of the run so far: {before} became {found}')
+
+
+def last_iteration(curve: Sequence[Mapping[str, Any]]) -> int | None:
+    """The iteration of a curve's last point, where its points are of iterations."""
+    return curve[-1].get('iteration') if curve else None
 
 
 def check_best(hooks: Iterable[Hook], metrics: Mapping[str, Any]) -> None:
