@@ -258,6 +258,13 @@ def _split_strides(arch: ArchCfg, overrides: dict[str, Any]) -> dict[str, Any]:
     return {**overrides, 'strides': strides[:-1], 'post_stride': strides[-1]}
 
 
+def units(cfg: ArchCfg) -> int:
+    """Residual units in all, or a few more."""
+    modules = zip(cfg.modules, cfg.mask_pools, strict=True)
+    inside = sum(count * (2 * cfg.p + cfg.t + 2 * cfg.r * max(1, pools)) for count, pools in modules)
+    return inside + len(cfg.modules) + cfg.post_units
+
+
 def changed_fields(cfg: ArchCfg, base: ArchCfg) -> dict[str, Any]:
     """Fields of `cfg` that differ from those of `base`."""
     return {f.name: getattr(cfg, f.name) for f in fields(cfg) if getattr(cfg, f.name) != getattr(base, f.name)}

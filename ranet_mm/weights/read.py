@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import OWN_FIELDS, digest, index, keys, showing
+from . import OWN_FIELDS, claims, digest, form, index, keys, showing
 
 ABOUT = 'ranet_mm'  # under this name a published file says what model it holds, as timm's own config.json does
 PLACES = 'state_dict', 'model', 'module'  # where timm looks for weights
@@ -41,40 +41,42 @@ def read(path: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
         raise ValueError(f'checkpoint {str(path)!r} is a folder: name one of the files in it')
     if not file.is_file():
         raise FileNotFoundError(f'checkpoint {str(path)!r} does not exist')
-    open_file = _safetensors if file.suffix == '.safetensors' else _pickled
+    if file.suffix == '.safetensors' and find_spec('safetensors') is None:
+        raise ModuleNotFoundError(f'checkpoint {str(file)!r} needs safetensors: pip install safetensors')
     try:
-        checkpoint = open_file(file, map_location)
-    except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError, ValueError) as error:
+        checkpoint = _checked(file, map_location)
+    except Exception as error:  # readers raise whatever they come upon in a damaged file
         raise ValueError(f'checkpoint {str(path)!r} cannot be read: {_reason(error)}') from error
+    if not tensors(checkpoint['state_dict']):
+        raise ValueError(f'checkpoint {str(path)!r} holds no weights')
+    if not described(checkpoint):
+        raise ValueError(f'checkpoint {str(path)!r} cannot be read: what it says of itself under meta is damaged')
+    return checkpoint
+
+
+def _checked(file: Path, map_location: Any) -> dict[str, Any]:
+    """What a file holds, no more than fits in it, with its weights under `state_dict`."""
+    claims.check_parts(file)
+    checkpoint = (_safetensors if file.suffix == '.safetensors' else _pickled)(file, map_location)
+    claims.check_content(checkpoint, file.stat().st_size, str(map_location) == 'meta')
     place = next((p for p in PLACES if isinstance(checkpoint, dict) and isinstance(checkpoint.get(p), dict)), None)
     if place is None:
         checkpoint = dict(state_dict=checkpoint if isinstance(checkpoint, dict) else {})
     else:
         checkpoint['state_dict'] = checkpoint.pop(place)
     checkpoint['state_dict'] = keys.unwrapped(checkpoint['state_dict'])
-    if not tensors(checkpoint['state_dict']):
-        raise ValueError(f'checkpoint {str(path)!r} holds no weights')
-    if not described(checkpoint.get('meta')):
-        raise ValueError(f'checkpoint {str(path)!r} cannot be read: what it says of itself under meta is damaged')
     return checkpoint
 
 
-def described(meta: Any) -> bool:
-    """Whether `meta` says nothing, or what it says of the model is in the form of a description."""
-    if meta is None:
-        return True
-    if not isinstance(meta, dict) or not isinstance(meta.get('dataset_meta') or {}, Mapping):
+def described(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether what stands beside the weights is in the form that those who write it have, or is not there."""
+    meta, args = checkpoint.get('meta') or {}, getattr(checkpoint.get('args'), '__dict__', {})
+    averages = [checkpoint.get(name) or {} for name in ('ema_state_dict', 'state_dict_ema')]
+    if not all(isinstance(part, dict) and all(map(form.text, part)) for part in (meta, *averages)):
         return False
-    about = meta.get(ABOUT)
-    if not about:
-        return True
-    parts = ('model_args', 'pretrained_cfg')
-    if not isinstance(about, dict) or not all(isinstance(about.get(part), dict) for part in parts):
+    if not isinstance(meta.get('dataset_meta') or {}, Mapping) or form.wrong(args, form.ARGUMENTS):
         return False
-    values = [about['pretrained_cfg'].get(name) or [] for name in ('mean', 'std')]
-    return 'architecture' in about and all(
-        isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value) for value in values
-    )
+    return form.text(checkpoint.get('arch') or '') and not (meta.get(ABOUT) and form.wrong_fields(meta[ABOUT]))
 
 
 def tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -157,17 +159,12 @@ def _history_getattr(obj: Any, name: str) -> Any:
 
 
 def _safetensors(file: Path, map_location: Any) -> dict[str, Any]:
-    if find_spec('safetensors') is None:
-        raise ModuleNotFoundError(f'checkpoint {str(file)!r} needs safetensors: pip install safetensors')
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     device = map_location if isinstance(map_location, str | torch.device) else 'cpu'
-    try:
-        with safe_open(file, 'pt') as opened:
-            state = {key: opened.get_tensor(key).to(device) for key in opened.keys()}  # noqa: SIM118
-            said = (opened.metadata() or {}).get(ABOUT)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
+    with safe_open(file, 'pt') as opened:
+        state = {key: opened.get_tensor(key).to(device) for key in opened.keys()}  # noqa: SIM118
+        said = (opened.metadata() or {}).get(ABOUT)
     about = json.loads(said) if said else shipped(file)
     return dict(state_dict=state, **(dict(meta={ABOUT: about}) if about else {}))
 
@@ -188,5 +185,7 @@ def shipped(file: Path) -> dict[str, Any] | None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, claims.ClaimError):
+        return str(error)
     unsafe = re.search(r'GLOBAL ([\w.]+) was not an allowed', str(error))
     return f'it holds {unsafe[1]}, which is not safe to load' if unsafe else 'it is damaged or no checkpoint'
