@@ -2,10 +2,11 @@
 
 import argparse
 import builtins
-import io
+import functools
 import json
 import os
 import pickle
+import re
 import runpy
 import struct
 import zipfile
@@ -38,7 +39,6 @@ MARKER = 'ran'
 CODE = f'open({MARKER!r}, "w").close()'
 SMALL = dict(arch='attention56_cifar', width=0.125, num_classes=10)
 TERABYTE = 2**40
-GIB = 2**30
 
 
 class Calls:
@@ -68,9 +68,15 @@ def beside(value, **more):
     return dict(state_dict=state(), code=value, **more)
 
 
+@functools.cache
 def state():
     torch.manual_seed(0)
     return RANet(**SMALL).state_dict()
+
+
+def refusal(call):
+    """What is said of it; of `getattr`, a stand-in refuses all but the methods that MMEngine's histories name."""
+    return 'it is damaged or no checkpoint' if call == 'getattr' else r'it holds \S+, which is not safe to load'
 
 
 # What code can hide in -----------------------------------------------------------------------------------
@@ -81,10 +87,10 @@ CALLS = {
     'exec': (exec, CODE),
     'compiled': (compile, CODE, 'x', 'exec'),
     'import': (__import__, 'antigravity'),
-    'getattr': (getattr, os, 'system'),
+    'getattr': (getattr, np.ndarray, 'tofile'),
     'open': (builtins.open, MARKER, 'w'),
     'run_path': (runpy.run_path, 'code.py'),
-    'torch.load': (torch.load, 'inner.pth', 'cpu', pickle, ),
+    'torch.load': (torch.load, 'inner.pth'),
     'torch.hub': (torch.hub.load, '.', 'model', 'x'),
     'nested storage': (torch.storage._load_from_bytes, pickle.dumps(Calls(eval, CODE))),
     'numpy.load': (np.load, 'inner.npy', None, True),
@@ -92,8 +98,6 @@ CALLS = {
 CONTAINERS = {
     'zip': {},
     'legacy': dict(_use_new_zipfile_serialization=False),
-    'zip, protocol 4': dict(pickle_protocol=4),
-    'legacy, protocol 4': dict(pickle_protocol=4, _use_new_zipfile_serialization=False),
 }
 
 
@@ -116,7 +120,7 @@ PROGRAMS = {
     'publish': lambda path: (publish, path, 'out'),
     'convert': lambda path: (convert, path, 'out.pth', '--from', 'openmmlab', '--to', 'timm'),
     'convert of a port': lambda path: (convert, path, 'out.pth', '--from', 'tengshaofeng', '--to', 'timm'),
-    'export': lambda path: (export, 'out.onnx', '--model', 'attention56_cifar', '--checkpoint', path),
+    'export': lambda path: (export, 'attention56_cifar', 'out.onnx', '--checkpoint', path),
     'test': lambda path: (test_command, 'ranet/att56_digits', path, '--work-dir', 'run'),
     'train, load_from': lambda path: (
         train, 'ranet/att56_digits', '--work-dir', 'run', '--cfg-options', f'load_from={path}'),
@@ -145,10 +149,16 @@ class TestCode:
     @pytest.mark.parametrize('call', CALLS)
     def test_in_a_checkpoint(self, call, container):
         path = stored(beside(Calls(*CALLS[call])), **CONTAINERS[container])
-        with pytest.raises(ValueError, match=r"^checkpoint 'file.pth' cannot be read: it holds .* not safe to load$"):
+        with pytest.raises(ValueError, match=rf"^checkpoint 'file.pth' cannot be read: {refusal(call)}$"):
             read_checkpoint(path)
 
-    @pytest.mark.parametrize('content', [Builds(), Calls(torch.nn.Linear, 1, 1), torch.nn.Linear(1, 1), Path(), io.BytesIO()])
+    @pytest.mark.parametrize('legacy', [False, True])
+    def test_in_a_later_protocol_of_pickle(self, legacy):
+        path = stored(beside(Calls(eval, CODE)), pickle_protocol=4, _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(ValueError, match=r"^checkpoint 'file.pth' cannot be read: "):
+            read_checkpoint(path)
+
+    @pytest.mark.parametrize('content', [Builds(), Calls(torch.nn.Linear, 1, 1), torch.nn.Linear(1, 1), Path()])
     def test_objects(self, content):
         with pytest.raises(ValueError, match=r'not safe to load$'):
             read_checkpoint(stored(beside(content)))
@@ -167,7 +177,7 @@ class TestCode:
     @pytest.mark.parametrize('container', ['zip', 'legacy'])
     def test_by_every_way_in(self, reader, container):
         path = stored(beside(Calls(eval, CODE)), **CONTAINERS[container])
-        with pytest.raises(ValueError, match=r"'file.pth' cannot be read: it holds \w+\.eval, which is not safe to load"):
+        with pytest.raises(ValueError, match=r"'file.pth' cannot be read: it holds eval, which is not safe to load"):
             READERS[reader](path)
 
     @pytest.mark.parametrize('program', PROGRAMS)
@@ -187,19 +197,19 @@ class TestCode:
     @pytest.mark.parametrize('read', [read_checkpoint, npz])
     def test_in_arrays(self, read, capsys):
         np.savez('file.npz', w=np.array([Calls(eval, CODE)], object))
-        with pytest.raises(ValueError, match='cannot be read'):
+        with pytest.raises(ValueError, match=r"'file.npz' cannot be read: "):
             read('file.npz')
         assert 'cannot be read' in refused(
-            capsys, convert, 'file.npz', 'out.pth', '--from', 'caffe-npz', '--to', 'timm', '--arch', 'attention56')
+            capsys, convert, 'file.npz', 'out.pth', '--from', 'caffe-npz', '--to', 'timm', '--arch', 'attention56'
+        )
 
     @pytest.mark.parametrize('command', [eval_metric, confusion_matrix])
     @pytest.mark.parametrize('call', ['eval', 'os.system', 'nested storage', 'getattr'])
     def test_in_predictions(self, command, call, capsys):
         Path('scores.pkl').write_bytes(pickle.dumps([dict(pred_score=Calls(*CALLS[call]))]))
-        args = ['--out', 'x.png'] if command is confusion_matrix else []
-        assert "predictions 'scores.pkl' cannot be read: " in refused(capsys, command, 'scores.pkl', *args[:0])
+        assert "predictions 'scores.pkl' cannot be read: " in refused(capsys, command, 'scores.pkl')
         np.savez('scores.npz', scores=np.array([Calls(*CALLS[call])], object), labels=np.zeros(1))
-        assert "predictions 'scores.npz' cannot be read: " in refused(capsys, command, 'scores.npz', *args[:0])
+        assert "predictions 'scores.npz' cannot be read: " in refused(capsys, command, 'scores.npz')
 
     @pytest.mark.parametrize('tag', ['python/object/apply:os.system', 'python/name:os.system', 'python/module:os'])
     def test_in_yaml(self, tag, capsys):
@@ -216,13 +226,13 @@ class TestCode:
         assert 'config' not in _load_checkpoint(path, 'cpu')['meta']
 
     @pytest.mark.parametrize(
-        'step', [dict(type='os.system', command=f'touch {MARKER}'), dict(type='code.main'), dict(type='builtins.eval')])
+        'step', [dict(type='os.system', command=f'touch {MARKER}'), dict(type='code.main'), dict(type='builtins.eval')]
+    )
     def test_in_a_pipeline_that_a_checkpoint_carries(self, step, capsys):
         path = stored(dict(state_dict=state(), meta={ABOUT: dict(said(), pipeline=[step], data_preprocessor={})}))
         assert 'is registered neither by mmcv' in refused(capsys, predict, 'image.png', '--checkpoint', path)
 
-    @pytest.mark.parametrize(
-        'option', [dict(checkpoint_path='inner.pth'), dict(features_only=True), dict(pretrained_cfg='x'), dict(device='x')])
+    @pytest.mark.parametrize('option', [dict(checkpoint_path='inner.pth'), dict(pretrained_cfg='x'), dict(device='x')])
     def test_in_options_that_a_checkpoint_carries(self, option, capsys):
         about = said()
         path = stored(dict(state_dict=state(), meta={ABOUT: dict(about, model_args=about['model_args'] | option)}))
@@ -231,10 +241,10 @@ class TestCode:
 
     def test_where_other_weights_are_is_not_for_a_file_to_say(self):
         about = said()
-        about['pretrained_cfg'] |= dict(file='inner.pth', url='http://localhost/x.pth', hf_hub_id='x/y', custom_load=True)
+        about['pretrained_cfg'] |= dict(file='inner.pth', url='http://localhost/x', hf_hub_id='x/y', custom_load=True)
         path = stored(dict(state_dict=state(), meta={ABOUT: about}))
         model = predict.load(None, path)
-        assert not {'inner.pth', 'http://localhost/x.pth', 'x/y'} & {*map(str, model.pretrained_cfg.values())}
+        assert not {'inner.pth', 'http://localhost/x', 'x/y'} & {*map(str, model.pretrained_cfg.values())}
 
     def test_in_a_record(self, capsys):
         Path('record.json').write_text('{"seed": __import__("os").system("touch ran")}')
@@ -270,7 +280,8 @@ def climbing(name, content):
     """Parts beside the archive's own, one of which is a link."""
     link = zipfile.ZipInfo('whole/link')
     link.external_attr = 0o120777 << 16
-    return {name: content} | ({'../../' + MARKER: 'x', '/tmp/' + MARKER: 'x', link: MARKER} if name.endswith('pkl') else {})
+    beyond = {'../../' + MARKER: 'x', '/tmp/' + MARKER: 'x', link: MARKER}
+    return {name: content} | (beyond if name.endswith('pkl') else {})
 
 
 def circle():
@@ -323,8 +334,9 @@ class TestMemory:
     @pytest.mark.parametrize('content', [circle, laughs, deep])
     @pytest.mark.parametrize('container', ['zip', 'legacy'])
     def test_contents_without_end(self, content, container):
-        path = stored(dict(state_dict=dict(w=ONE), meta=dict(dataset_meta=dict(classes=content()))), **CONTAINERS[container])
-        with pytest.raises(ValueError, match=r"^checkpoint 'file.pth' cannot be read: what it holds is nested without end$"):
+        found = dict(state_dict=dict(w=ONE), meta=dict(dataset_meta=dict(classes=content())))
+        path = stored(found, **CONTAINERS[container])
+        with pytest.raises(ValueError, match=r"'file.pth' cannot be read: what it holds is nested without end$"):
             read_checkpoint(path)
 
     def test_a_part_that_unpacks_to_more(self):
@@ -333,8 +345,8 @@ class TestMemory:
             read_checkpoint(path)
 
     def test_parts_with_other_places_and_links_are_left_where_they_are(self):
-        found = read_checkpoint(rezipped(climbing))
-        assert found['state_dict'].keys() == state().keys()
+        with pytest.raises(ValueError, match=r"^checkpoint 'file.pth' cannot be read: "):
+            read_checkpoint(rezipped(climbing))
         assert not Path('/tmp', MARKER).exists() and not Path('..', '..', MARKER).exists()
 
     @pytest.mark.parametrize(
@@ -354,11 +366,13 @@ class TestMemory:
             save_file(state(), path, metadata={ABOUT: json.dumps(about)})
         for command, *args in (PROGRAMS['predict'](path), PROGRAMS['publish'](path), PROGRAMS['convert'](path)):
             assert ' is no network of ' in refused(capsys, command, *args)
-        with pytest.raises(ValueError, match='is no network of|is damaged'):
+        with pytest.raises(ValueError, match=r'is no network of|is damaged'):
             overlay(path)
 
     @pytest.mark.parametrize(
-        'fields', [dict(input_size=[3, 10**6, 10**6]), dict(crop_pct=1e-9), dict(num_classes=10**12), dict(mean=[1e300] * 3)])
+        'fields',
+        [dict(input_size=[3, 10**6, 10**6]), dict(crop_pct=1e-9), dict(num_classes=10**12), dict(mean=[1e300] * 3)],
+    )
     def test_images_that_no_memory_holds(self, fields):
         about = said()
         about['pretrained_cfg'] |= fields
@@ -402,11 +416,13 @@ HEADERS = {
 @pytest.mark.parametrize('name', HEADERS)
 def test_headers_of_safetensors(name):
     Path('file.safetensors').write_bytes(HEADERS[name])
-    with pytest.raises(ValueError, match=r"^checkpoint 'file.safetensors' cannot be read: it is damaged or no checkpoint$"):
+    with pytest.raises(ValueError, match=r"'file.safetensors' cannot be read: it is damaged or no checkpoint$"):
         read_checkpoint('file.safetensors')
 
 
-@pytest.mark.parametrize('text', ['{', '[' * 10**5, '{"architecture": {}}', '5', '[]', '"x"', '{"architecture": "x", "model_args": 1}'])
+@pytest.mark.parametrize(
+    'text', ['{', '[' * 10**5, '{"architecture": {}}', '5', '"x"', '{"architecture": "x", "model_args": 1}']
+)
 def test_a_description_that_is_none(text):
     save_file(dict(w=ONE), 'file.safetensors', metadata={ABOUT: text})
     with pytest.raises(ValueError, match=r"^checkpoint 'file.safetensors' cannot be read: "):
@@ -438,10 +454,8 @@ def test_an_image_whose_notes_unpack_to_gigabytes():
 
     whole, notes = png(1, 1, bytes(4)), zlib.compress(bytes(2**28))
     Path('notes.png').write_bytes(whole[:33] + chunk(b'zTXt', b'x\0\0' + notes) + whole[33:])
-    try:
-        assert images.read('notes.png').size == (1, 1)
-    except ValueError as error:
-        assert str(error).startswith("image 'notes.png' cannot be read whole: ")
+    with pytest.raises(ValueError, match=r"^image 'notes.png' cannot be read whole: Decompressed data too large"):
+        images.read('notes.png')
 
 
 @pytest.mark.parametrize(
@@ -458,7 +472,7 @@ def test_an_image_whose_notes_unpack_to_gigabytes():
 )
 def test_an_index_from_elsewhere(rows, says):
     Path('index.json').write_text(json.dumps(rows))
-    with pytest.raises(ValueError, match=rf"^index 'index.json' cannot be read: .*{says}"):
+    with pytest.raises(ValueError, match=rf"^index 'index.json' cannot be read: {re.escape(says)}"):
         weights.index('.')
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from argparse import Namespace
@@ -18,6 +17,7 @@ from torch.utils.data import Dataset
 from .. import weights
 from ..lab.card import render, spread
 from ..lab.predictions import calibration_error
+from ..lab.records import read as read_record
 from ..weights import description, showing
 from ..weights.read import read, weights_of
 from .program import command, option, shared, write_json
@@ -49,7 +49,7 @@ def main(args: Namespace) -> int:
     for path in (args.record, *args.runs, *([] if args.data == DIGITS else [Path(args.data)])):
         if not path.exists():
             raise FileNotFoundError(f'{str(path)!r} does not exist')
-    record, *others = (json.loads(path.read_text(encoding='utf-8')) for path in (args.record, *args.runs))
+    record, *others = (read_record(path) for path in (args.record, *args.runs))
     runs = spread(record, others)
     tested = test_images(args.data)
     if args.weights:

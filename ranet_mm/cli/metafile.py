@@ -15,6 +15,7 @@ import yaml
 
 from ..complexity import complexity
 from ..image_files import natural
+from ..lab.grid import fields_of
 from ..mm import config
 from .program import command
 
@@ -26,8 +27,8 @@ NOT_COUNTED = {'drop_path_rate', 'init_cfg', 'zero_init_last'}
 @command('--root', '--check')
 def main(args: Namespace) -> int:
     path = args.root / FOLDER / 'metafile.yml'
-    old = path.read_text(encoding='utf-8')
-    new = updated(args.root, yaml.safe_load(old))
+    old, known = path.read_text(encoding='utf-8'), fields_of(path, 'model index')
+    new = updated(args.root, known)
     if new != old and not args.check:
         path.write_text(new, encoding='utf-8')
     print(f'{path} {"is current" if new == old else "is not current" if args.check else "written"}')

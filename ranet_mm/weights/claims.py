@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 TIMES, SPARE = 4, 2**20  # what tensors that share memory, or repeat a value, may have beyond the bytes of their file
+PACKED = 100
 DEPTH = 100  # of containers in each other
 VALUES = 10**7  # of all containers, each counted as often as it is met
 
@@ -20,8 +21,12 @@ class ClaimError(ValueError):
     """A file claims what it does not hold; the message goes on from `checkpoint ... cannot be read: `."""
 
 
-def check_parts(file: Path) -> None:
+def check_parts(file: Path, packed: bool = False) -> None:
     """Refuse an archive whose parts unpack to more than the file: `torch.save` compresses nothing.
+
+    Args:
+        file: Any file; one that is no archive is left to its reader.
+        packed: Whether parts may be compressed, as NumPy does: to a `PACKED`th.
 
     Raises:
         ClaimError: They do.
@@ -31,7 +36,7 @@ def check_parts(file: Path) -> None:
         return
     with ZipFile(file) as archive:
         unpacked = sum(part.file_size for part in archive.infolist())
-    if unpacked > (size := file.stat().st_size):
+    if unpacked > (size := file.stat().st_size) * (PACKED if packed else 1):
         raise ClaimError(f'its parts unpack to {unpacked:,} bytes, and it has {size:,}')
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping
-from dataclasses import fields
-from math import prod
+from dataclasses import fields, replace
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +88,23 @@ def _check_size(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
     channels, classes = args.get('in_chans', 3), about['pretrained_cfg'].get('num_classes') or 0
     if arch == base and channels == 3 and classes <= MOST_CLASSES:
         return
-    count, values = len(state), sum(value.numel() for value in state.values())
-    if units(arch) <= count and form.whole(channels, 1):
-        shapes = shapes_of(arch, classes)
-        asked = sum(map(prod, shapes.values())) + (channels - 3) * prod(shapes[keys.FIRST_CONV]) // 3
-        if asked <= TIMES * values:
-            return
+    values = sum(value.numel() for value in state.values())
+    if args.get('global_pool') == 'flatten':
+        arch = replace(arch, flatten=True)
+    if units(arch) <= len(state) and form.whole(channels, 1) and count(arch, channels, classes) <= TIMES * values:
+        return
     raise ValueError(
         f'what the checkpoint says of its model is damaged: {named(arch)} is no network of {values:,} values'
     )
+
+
+def count(arch: ArchCfg, channels: int, classes: int) -> float:
+    """Values of a network; infinity where PyTorch cannot count them."""
+    try:
+        shapes = shapes_of(arch, classes)
+    except RuntimeError:
+        return inf
+    return sum(map(prod, shapes.values())) + (channels - 3) * prod(shapes[keys.FIRST_CONV]) // 3
 
 
 def _set_channels(about: dict[str, Any], channels: int) -> None:

@@ -123,9 +123,20 @@ def resumable(path: str | Path) -> dict[str, Any]:
 
 
 def npz(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a NumPy file."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+    """The arrays of a NumPy file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be read, unpacks to more than `claims` allows, or holds other objects than numbers.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'arrays {str(path)!r} do not exist')
+    try:
+        claims.check_parts(Path(path), packed=True)
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # NumPy raises whatever it comes upon in a damaged file
+        raise ValueError(f'arrays {str(path)!r} cannot be read: {error}') from error
 
 
 def _pickled(file: Path, map_location: Any) -> Any:
@@ -187,5 +198,5 @@ def shipped(file: Path) -> dict[str, Any] | None:
 def _reason(error: Exception) -> str:
     if isinstance(error, claims.ClaimError):
         return str(error)
-    unsafe = re.search(r'GLOBAL ([\w.]+) was not an allowed', str(error))
+    unsafe = re.search(r'GLOBAL ([\w.]+) (?:was not an allowed|whose module)', str(error))
     return f'it holds {unsafe[1]}, which is not safe to load' if unsafe else 'it is damaged or no checkpoint'

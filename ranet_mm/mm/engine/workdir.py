@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...weights import mapping
 from ..data.switches import LOADERS
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def start(cfg: Config) -> str | None:
 def held(folder: Path) -> dict[str, Any] | None:
     """What the folder's run has written of itself; None where there is no run that has."""
     marker = folder / MARKER
-    return json.loads(marker.read_text()) if marker.is_file() else None
+    return mapping(marker, 'marker') if marker.is_file() else None
 
 
 def check(cfg: Config) -> None:
