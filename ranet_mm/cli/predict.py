@@ -157,12 +157,10 @@ def probabilities(
             return error
 
     with ThreadPoolExecutor(cores()) as pool:
-        chunks = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
-        ahead = (pool.map(attempt, chunk) for chunk in chunks)
-        coming = next(ahead, None)
-        for chunk in chunks:
-            images, coming = coming, next(ahead, None)  # the next ones are decoded while these are computed
-            found = dict(zip(chunk, images, strict=True))
+        for start in range(0, len(paths), batch_size):
+            chunk = paths[start : start + batch_size]
+            # Not ahead of the network, which PyTorch may trace just then: it watches modules of other threads too.
+            found = dict(zip(chunk, pool.map(attempt, chunk), strict=True))
             for shape in dict.fromkeys(image.shape for image in found.values() if isinstance(image, Tensor)):
                 alike = [path for path, image in found.items() if getattr(image, 'shape', None) == shape]
                 if trained and tuple(shape[1:]) != tuple(trained):
