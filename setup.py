@@ -19,7 +19,16 @@ EXTRAS = {
     'det': [*MM, 'onedl-mmdetection>=3.5.1'],
     'export': EXPORT,
     'cluster': CLUSTER,
-    'dev': [*EXPORT, *CLUSTER, 'modelindex', 'pytest>=8', 'pytest-xdist>=3', 'ruff>=0.14', 'setuptools>=70.1'],
+    'dev': [
+        *EXPORT,
+        *CLUSTER,
+        'hypothesis>=6',
+        'modelindex',
+        'pytest>=8',
+        'pytest-xdist>=3',
+        'ruff>=0.14',
+        'setuptools>=70.1',
+    ],
 }
 
 

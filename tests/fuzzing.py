@@ -3,7 +3,7 @@
     python tests/fuzzing.py READER --cases 100000 [--seed 0] [--coverage]
 
 Without `--coverage` files are changed blindly; with it atheris (pip install atheris) follows the code that they reach.
-A case that fails is kept as `fuzz-READER-SEED`; put it into `tests/corpus/READER/`, where the tests read it again.
+A case that fails is kept as `fuzz-READER-SEED-CASE`; put it into `tests/test_fuzz.py`, where it is read again.
 """
 
 from __future__ import annotations
