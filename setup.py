@@ -33,6 +33,7 @@ EXTRAS = {
         *CLUSTER,
         *EXPLAIN,
         *REPORT,
+        'hypothesis>=6',
         'modelindex',
         'playwright',
         'pytest>=8',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from math import inf
 from typing import Any, NamedTuple
 
 from .compat import COMPAT
@@ -94,8 +95,8 @@ class ArchCfg:
             _check_at_least(name, getattr(self, name), least)
         for name, allowed in _ALLOWED.items():
             _check_one_of(name, getattr(self, name), allowed)
-        if self.width <= 0:
-            raise ValueError(f'width={self.width!r} is not allowed: it must be greater than 0')
+        if isinstance(self.width, bool) or not isinstance(self.width, int | float) or not 0 < self.width < inf:
+            raise ValueError(f'width={self.width!r} is not allowed: it must be a number greater than 0')
         for name in ('widths', 'strides', 'mask_pools'):
             self._check_length(name, len(self.modules))
         if not isinstance(self.unit, str):
@@ -160,6 +161,8 @@ _LEAST = dict(
     stem_kernel=1, stem_stride=1, p=1, t=1, r=1, img_size=32,
 )  # fmt: skip
 
+_KINDS = {True: 'a sequence, one entry for each stage', False: 'one whole number'}
+
 # The tables themselves, so that a row added to one is allowed at once.
 _ALLOWED: dict[str, Iterable[Any]] = dict(
     unit=UNITS, attention=ATTENTION, learning=LEARNING, mask=('encoder_decoder', 'local'), upsample=UPSAMPLE,
@@ -169,12 +172,15 @@ _ALLOWED: dict[str, Iterable[Any]] = dict(
 
 def _check_at_least(name: str, value: Any, least: int) -> None:
     entries = value if isinstance(value, tuple) else (value,)
+    if isinstance(value, tuple) != isinstance(getattr(ArchCfg, name), tuple):
+        raise ValueError(f'{name}={value!r} is not allowed: it must be {_KINDS[not isinstance(value, tuple)]}')
     if not entries or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in entries):
         raise ValueError(f'{name}={value!r} is not allowed: it must be a whole number, {least} or more')
 
 
 def _check_one_of(name: str, value: Any, allowed: Iterable[Any]) -> None:
     entries = value if isinstance(value, tuple) else (value,)
+    allowed = [*allowed]  # looked up by equality: what someone gives may have no hash
     if not entries or any(v not in allowed for v in entries):
         raise ValueError(f'{name}={value!r} is not allowed: it must be one of {", ".join(map(str, allowed))}')
 
@@ -242,7 +248,7 @@ def resolve_arch(arch: str | Mapping[str, Any] | ArchCfg, **overrides: Any) -> A
         raise TypeError(f'arch={arch!r} is not allowed: it must be a name, a mapping or an ArchCfg')
     overrides = _split_strides(arch, overrides)
     if overrides.get('mask') == 'local':
-        overrides.setdefault('mask_pools', (0,) * len(overrides.get('modules', arch.modules)))
+        overrides.setdefault('mask_pools', (0,) * _length(overrides.get('modules', arch.modules)))
     known = [f.name for f in fields(ArchCfg)]
     for name in overrides:
         if name not in known:
@@ -250,12 +256,24 @@ def resolve_arch(arch: str | Mapping[str, Any] | ArchCfg, **overrides: Any) -> A
     return replace(arch, **{k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()})
 
 
+def _length(value: Any) -> int:
+    """Entries of a sequence; what is none is told later, by its name."""
+    return len(value) if isinstance(value, tuple | list) else 0
+
+
 def _split_strides(arch: ArchCfg, overrides: dict[str, Any]) -> dict[str, Any]:
     """Fields in which `strides` has no entry for the post stage, as ResNet's has."""
-    strides, stages = overrides.get('strides') or (), len(overrides.get('modules') or arch.modules)
-    if 'post_stride' in overrides or len(strides) != stages + 1:
+    strides, stages = overrides.get('strides'), _length(overrides.get('modules') or arch.modules)
+    if 'post_stride' in overrides or _length(strides) != stages + 1:
         return overrides
     return {**overrides, 'strides': strides[:-1], 'post_stride': strides[-1]}
+
+
+def units(cfg: ArchCfg) -> int:
+    """Residual units in all, or a few more."""
+    modules = zip(cfg.modules, cfg.mask_pools, strict=True)
+    inside = sum(count * (2 * cfg.p + cfg.t + 2 * cfg.r * max(1, pools)) for count, pools in modules)
+    return inside + len(cfg.modules) + cfg.post_units
 
 
 def changed_fields(cfg: ArchCfg, base: ArchCfg) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from argparse import Namespace
@@ -19,6 +18,7 @@ from torch.utils.data import Dataset
 from .. import files, weights
 from ..lab.card import render, spread
 from ..lab.predictions import calibration_error
+from ..lab.records import read as read_record
 from ..lab.shown import spaced
 from ..openvino_graph import CALIBRATION
 from ..runtimes import for_each_size, words_of
@@ -59,7 +59,7 @@ def main(args: Namespace) -> int:
     for path in (args.record, *args.runs, *folders):
         if not path.exists():
             raise FileNotFoundError(f'{str(path)!r} does not exist')
-    record, *others = (json.loads(path.read_text(encoding='utf-8')) for path in (args.record, *args.runs))
+    record, *others = (read_record(path) for path in (args.record, *args.runs))
     runs = spread(record, others)
     tested = images_of(args.data, 'test')
     if args.weights:

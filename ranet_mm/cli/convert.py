@@ -86,7 +86,8 @@ def arch_of(args: Namespace) -> ArchCfg:
     Raises:
         ValueError: It says none.
     """
-    about = of_checkpoint(read_checkpoint(args.input), {}) if READERS[args.source] is read_ours else {}
+    found = read_checkpoint(args.input) if READERS[args.source] is read_ours else {}
+    about = of_checkpoint(found, tensors(found['state_dict'])) if found else {}
     if about.get('architecture') not in ARCHS:
         raise ValueError(f'--arch is missing: it must be one of {", ".join(ARCHS)}')
     changed = {k: v for k, v in tuples(about['model_args']).items() if k in FIELDS}

@@ -16,6 +16,7 @@ import yaml
 from .. import files
 from ..complexity import complexity
 from ..image_files import natural
+from ..lab.grid import fields_of
 from ..mm import config
 from .program import command
 
@@ -27,8 +28,8 @@ NOT_COUNTED = {'drop_path_rate', 'init_cfg', 'zero_init_last'}
 @command('--root', '--check')
 def main(args: Namespace) -> int:
     path = args.root / FOLDER / 'metafile.yml'
-    old = path.read_text(encoding='utf-8')
-    new = updated(args.root, yaml.safe_load(old))
+    old, known = path.read_text(encoding='utf-8'), fields_of(path, 'model index')
+    new = updated(args.root, known)
     if new != old and not args.check:
         files.write(path, new)
     print(f'{path} {"is current" if new == old else "is not current" if args.check else "written"}')

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
 from argparse import ArgumentError, Namespace
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,8 @@ from .program import FILE, Positive, check_timm_model, command, option, shared, 
 DEFAULT = next(iter(weights.index()))  # model
 COLUMNS = ('image', 'class', 'probability')
 MANY = 100  # images, above which progress is shown
-DECODERS = 4  # threads at most
 MORE = 2000  # images, from which on OpenVINO's reading of the network pays
+LINES = '.jsonl'  # ending of a file of lines, which is added to
 
 
 @command(
@@ -46,7 +48,8 @@ MORE = 2000  # images, from which on OpenVINO's reading of the network pays
     option('--calibration', nargs='+', metavar='IMAGE',
            help='with --runtime int8: training images to take the ranges of values from, as in a folder of them'),
     option('--topk', type=int, action=Positive, default=5, metavar='K', help='classes to show of each image'),
-    option('--json', **FILE, help='write every probability to this file too'),
+    option('--json', **FILE, help='write every probability to this file too; '
+           f'one whose name ends in {LINES} has a line an image, and goes on where it was cut off'),
 )  # fmt: skip
 def main(args: Namespace) -> None:
     """Print a table, and write JSON where it is asked for; images that cannot be read cost no others theirs."""
@@ -54,6 +57,10 @@ def main(args: Namespace) -> None:
         raise ArgumentError(None, '--runtime int8 and --calibration need each other')
     words_of(args.runtime or 'eager')
     paths = image_files.find(args.images)
+    weights_name = args.checkpoint or args.model or DEFAULT
+    lines = Lines(args.json, weights_name) if args.json and args.json.suffix == LINES else None
+    if lines:
+        paths = [path for path in paths if path not in lines.done]
     model = load(args.model, args.checkpoint).to(args.device)
     form = form_for(model, args, len(paths))
     said = getattr(model, 'description', {})
@@ -64,16 +71,15 @@ def main(args: Namespace) -> None:
     results = probabilities(model, paths, args.batch_size, args.device, other_sizes, run)
     quiet = None if len(paths) > MANY else True  # None: where standard error is no terminal
     bar = tqdm(results, 'predicting', len(paths), leave=False, unit=' images', disable=quiet)
-    results = dict(zip(paths, bar, strict=True))
-    found = {path: result for path, result in results.items() if isinstance(result, Tensor)}
-    unread = [str(result) for result in results.values() if not isinstance(result, Tensor)]
-    if args.json and found:
-        write_json(args.json, args.checkpoint or args.model or DEFAULT, ranked(found, names))
-    if found:
-        print(table([COLUMNS, *rows(ranked(found, names), args.topk)], left=2))
+    unread: list[str] = []
+    with stored(args.json, weights_name, lines) as keep:
+        shown_rows = predicted(zip(paths, bar, strict=True), names, args.topk, unread, keep)
+    if shown_rows:
+        print(table([COLUMNS, *shown_rows], left=2))
         tell(said, len(other_sizes), len(paths))
     if unread:
-        others = [f'the other {len(found)} of {len(paths)} images are predicted'] if found else []
+        count = len(paths) - len(unread)
+        others = [f'the other {count} of {len(paths)} images are predicted'] if count else []
         raise ValueError('; '.join(unread + others))
 
 
@@ -103,6 +109,33 @@ def form_for(model: nn.Module, args: Namespace, images: int) -> str:
 def one_size(pipeline: showing.Pipeline | None) -> bool:
     """Whether all images become of one size: other libraries read the network anew for each. timm's transform crops."""
     return pipeline is None or any('Crop' in showing.short(step['type']) for step in showing.steps(pipeline))
+
+
+def predicted(
+    results: Iterable[tuple[str, Tensor | ValueError]],
+    names: Sequence[str],
+    topk: int,
+    unread: list[str],
+    keep: Callable[[dict[str, Any]], Any],
+) -> list[tuple[str, str, str]]:
+    """The table's rows of images as they come; of each no more than these is held.
+
+    Args:
+        results: Each image with its probabilities, or with why it has none.
+        names: Of the classes.
+        topk: Rows of each image.
+        unread: Gets the reasons.
+        keep: Takes each image with all its classes.
+    """
+    found: list[tuple[str, str, str]] = []
+    for path, result in results:
+        if isinstance(result, Tensor):
+            image = ranked(path, result, names)
+            keep(image)
+            found += rows(image, topk)
+        else:
+            unread.append(str(result))
+    return found
 
 
 def load(name: str | None, checkpoint: str | None) -> nn.Module:
@@ -159,9 +192,10 @@ def probabilities(
         except ValueError as error:
             return error
 
-    with ThreadPoolExecutor(min(DECODERS, cores())) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(paths), batch_size):
             chunk = paths[start : start + batch_size]
+            # Not ahead of the network, which PyTorch may trace just then: it watches modules of other threads too.
             found = dict(zip(chunk, pool.map(attempt, chunk), strict=True))
             for shape in dict.fromkeys(image.shape for image in found.values() if isinstance(image, Tensor)):
                 alike = [path for path, image in found.items() if getattr(image, 'shape', None) == shape]
@@ -204,26 +238,90 @@ def tell(said: Mapping[str, Any], others: int, images: int) -> None:
         )
 
 
-def ranked(found: Mapping[str, Tensor], names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Each image with its classes, the most probable one first."""
-    for path, scores in found.items():
-        pairs = sorted(zip(scores.tolist(), names, strict=True), key=lambda pair: -pair[0])
-        yield dict(image=path, predictions=[dict(label=name, probability=p) for p, name in pairs])
+def ranked(path: str, scores: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    """An image with its classes, the most probable one first."""
+    pairs = sorted(zip(scores.tolist(), names, strict=True), key=lambda pair: -pair[0])
+    return dict(image=path, predictions=[dict(label=name, probability=p) for p, name in pairs])
 
 
-def write_json(path: Path, weights: str, images: Iterable[dict[str, Any]]) -> None:
-    """`{"weights": ..., "images": [...]}`, image by image, so that no more than one is text at a time."""
-    with files.whole(path) as draft, draft.open('w', encoding='utf-8') as file:
-        file.write(f'{{\n "weights": {json.dumps(weights)},\n "images": [')
-        separator = '\n'
-        for image in images:
-            file.write(separator + textwrap.indent(json.dumps(image, indent=1), '  '))
-            separator = ',\n'
-        file.write('\n ]\n}\n')
+@contextmanager
+def stored(path: Path | None, name: str, lines: Lines | None) -> Iterator[Callable[[dict[str, Any]], Any]]:
+    """What takes each image, for the file that is asked for; a file of no image is not written."""
+    if path is None or lines:
+        yield lines.add if lines else lambda image: None
+        return
+    with ExitStack() as stack:
+        yield Whole(path, name, stack).add
 
 
-def rows(found: Iterable[dict[str, Any]], topk: int) -> Iterable[tuple[str, str, str]]:
-    """The table's rows; an image is named in the first of its own."""
-    for image in found:
-        for place, guess in enumerate(image['predictions'][:topk]):
-            yield '' if place else image['image'], guess['label'], f'{100 * guess["probability"]:.2f} %'
+class Whole:
+    """`{"weights": ..., "images": [...]}`, image by image, so that no more than one is text at a time.
+
+    Args:
+        path: The file, which is there when `stack` is left.
+        name: Of the weights.
+        stack: Ends and closes the file.
+    """
+
+    def __init__(self, path: Path, name: str, stack: ExitStack) -> None:
+        self.path, self.name, self.stack, self.file = path, name, stack, None
+
+    def add(self, image: dict[str, Any]) -> None:
+        if self.file is None:
+            draft = self.stack.enter_context(files.whole(self.path))
+            self.file = self.stack.enter_context(draft.open('w', encoding='utf-8'))
+            self.file.write(f'{{\n "weights": {json.dumps(self.name)},\n "images": [\n')
+            self.stack.callback(self.file.write, '\n ]\n}\n')
+        else:
+            self.file.write(',\n')
+        self.file.write(textwrap.indent(json.dumps(image, indent=1), '  '))
+
+
+class Lines:
+    """A file with a line of JSON for each image, `{"weights": ..., "image": ..., "predictions": [...]}`.
+
+    Each line is written at once and as a whole. A run that was cut off goes on with the images that have none; what it
+    left of its last line is taken away.
+
+    Attributes:
+        done: The images that have a line.
+
+    Raises:
+        ValueError: The file is another, or of other weights.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name, self.done, end = path, name, set(), 0
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return
+        with path.open('rb') as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b'\n'):
+                    break
+                self.done.add(self._image(line, number))
+                end += len(line)
+        os.truncate(path, end)
+
+    def _image(self, line: bytes, number: int) -> str:
+        try:
+            found = json.loads(line)
+            image, name = found['image'], found['weights']
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise ValueError(f'line {number} of {str(self.path)!r} is no prediction: name another file') from None
+        if name != self.name:
+            raise ValueError(
+                f'line {number} of {str(self.path)!r} is of weights {name!r}, not {self.name!r}: name another file'
+            )
+        return image
+
+    def add(self, image: dict[str, Any]) -> None:
+        line = json.dumps(dict(weights=self.name, **image)) + '\n'
+        with self.path.open('ab', buffering=0) as file:
+            file.write(line.encode())
+
+
+def rows(image: dict[str, Any], topk: int) -> Iterator[tuple[str, str, str]]:
+    """The table's rows of an image, which is named in the first of them."""
+    for place, guess in enumerate(image['predictions'][:topk]):
+        yield '' if place else image['image'], guess['label'], f'{100 * guess["probability"]:.2f} %'

@@ -13,11 +13,15 @@ from typing import Any
 
 import yaml
 
+from ..weights import claims
 from .key import digest, identity
 
 FIELDS = ('base', 'title', 'note', 'config', 'seeds', 'options', 'axes', 'jobs', 'minutes', 'published')
 REST = 'rest'  # of the time that a sweep has
 TRAIN = 'tools/train.py'
+MOST = 100_000  # cells of a file
+FORM = dict(config=str, title=str, note=str, published=str, axes=dict | None)
+WORDS = {str: 'text', dict | None: 'a mapping of axes'}
 # What a field must be, and the words for it.
 ALLOWED = dict(
     seeds=(lambda v: isinstance(v, list) and v and all(type(s) is int for s in v), 'a list of whole numbers'),
@@ -112,7 +116,12 @@ def load(path: str | Path) -> Grid:
             raise ValueError(f'field {name!r} of {str(path)!r} is not known: allowed are {", ".join(FIELDS)}')
     if 'config' not in fields:
         raise ValueError(f'sweep file {str(path)!r} has no field config')
+    for name, value in fields.items():
+        if name in FORM and not isinstance(value, FORM[name]):
+            raise ValueError(f'{name}={value!r} of {str(path)!r} is not allowed: it must be {WORDS[FORM[name]]}')
     fields['axes'] = {str(k): _axis(path, k, v) for k, v in (fields.get('axes') or {}).items()}
+    if math.prod(map(len, fields['axes'].values())) > MOST:
+        raise ValueError(f'axes of {str(path)!r} are not allowed: they make more than {MOST:,} cells')
     changes = (fields['options'], *(v for values in fields['axes'].values() for v in values.values()))
     minutes = [('minutes', options['minutes']) for options in changes if 'minutes' in options]
     for name, value in (*fields.items(), *minutes):
@@ -122,15 +131,37 @@ def load(path: str | Path) -> Grid:
     return Grid(path.parent.name, path.stem, **fields)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f'sweep file {str(path)!r} does not exist')
-    fields = yaml.safe_load(path.read_text(encoding='utf-8'))
-    if not isinstance(fields, dict):
-        raise ValueError(f'sweep file {str(path)!r} is not allowed: it must be a mapping of fields')
-    base = _read(path.parent / fields['base']) if 'base' in fields else {}
-    options = {**(base.get('options') or {}), **(fields.get('options') or {})}
-    return {**base, **fields, 'options': options}
+    fields = fields_of(path, 'sweep file')
+    if not isinstance(fields.get('base', ''), str) or path.resolve() in above:
+        raise ValueError(f'base={fields.get("base")!r} of {str(path)!r} is not allowed: it must name another file')
+    base = _read(path.parent / fields['base'], (*above, path.resolve())) if 'base' in fields else {}
+    options = [part.get('options') or {} for part in (base, fields)]
+    if not all(isinstance(part, dict) and all(isinstance(key, str) for key in part) for part in options):
+        raise ValueError(f'options of {str(path)!r} are not allowed: they must map names in the config to values')
+    return {**base, **fields, 'options': {**options[0], **options[1]}}
+
+
+def fields_of(path: Path, what: str) -> dict[str, Any]:
+    """The fields of a YAML file, plain data.
+
+    Args:
+        path: Of the file.
+        what: Its name in errors.
+
+    Raises:
+        ValueError: It is no text, no YAML of plain data, or no mapping.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding='utf-8'))
+        claims.check_content(found, path.stat().st_size)
+    except (yaml.YAMLError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f'{what} {str(path)!r} cannot be read: {error}') from error
+    if not isinstance(found, dict):
+        raise ValueError(f'{what} {str(path)!r} is not allowed: it must be a mapping of fields')
+    return found
 
 
 def _axis(path: Path, name: str, values: Any) -> dict[str, Options]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
 import statistics
@@ -19,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .. import files
+from ..weights import mapping
 from .grid import REST, Cell
 from .records import METRIC
 
@@ -76,8 +76,8 @@ class Places:
     def _finished(self, cell: Cell) -> dict[str, Any]:
         """The record in a run's work dir, where it is that of a whole training."""
         file = self.work_dir(cell) / RECORD
-        record = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
-        return record if record and record['iteration'] == record['iterations'] else {}
+        record = mapping(file, 'record') if file.is_file() else {}
+        return record if record and record.get('iteration') == record.get('iterations') else {}
 
 
 @dataclass

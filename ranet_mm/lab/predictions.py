@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import files
+from ..weights import claims
 from ..weights.fit import listed
 
 if TYPE_CHECKING:
@@ -46,8 +47,11 @@ class Predictions:
         return [name for number, name in enumerate(self.names()) if number not in shown]
 
 
-class SafeUnpickler(pickle.Unpickler):
-    """Reads tensors, arrays of bytes and plain data, as MMEngine pickles them, and nothing that could run code."""
+class SafeUnpickler(pickle._Unpickler):
+    """Reads tensors, arrays of bytes and plain data, as MMEngine pickles them, and nothing that could run code.
+
+    It is Python's reader, not the one in C, which reserves as much memory as a number in the file says.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         allowed = {
@@ -85,8 +89,9 @@ def read(path: str) -> Predictions:
     if not path.endswith(ENDINGS):
         raise ValueError(f'predictions {path!r} are not allowed: the name must end in {", ".join(ENDINGS)}')
     try:
+        claims.check_parts(Path(path), packed=True)
         found = read_npz(path) if path.endswith('.npz') else from_samples(read_samples(path))
-    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, OSError, TypeError, RuntimeError) as error:
+    except Exception as error:  # a damaged file may ask for anything
         raise ValueError(f'predictions {path!r} cannot be read: {error}') from error
     return checked(found, f'predictions {path!r}')
 
@@ -103,6 +108,7 @@ def read_samples(path: str) -> list[dict[str, Any]]:
     """What MMEngine dumped for each image."""
     with Path(path).open('rb') as file:
         samples = SafeUnpickler(file).load()
+    claims.check_content(samples, Path(path).stat().st_size)
     if not isinstance(samples, list) or not samples or not all(isinstance(s, dict) for s in samples):
         raise ValueError('a list of predictions is expected')
     return samples

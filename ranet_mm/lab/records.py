@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +13,10 @@ import yaml
 
 from ..mm.config import shown
 from ..mm.renamed import GIVEN_UP, RENAMED
+from ..weights import mapping
 from .grid import Cell, Grid
 
+FORM = dict(config=str, seed=int, settings=dict, curve=list, versions=dict)
 METRIC = 'accuracy/top1'
 OWN = re.compile(r' randomness\.seed=\d+| --work-dir \S+| --resume\b')  # of one run alone
 
@@ -24,9 +25,20 @@ Record = Mapping[str, Any]
 
 def load(files: Iterable[Path], root: Path) -> list[Record]:
     """Records, each with its place in the checkout as `file`."""
-    return [
-        json.loads(f.read_text(encoding='utf-8')) | dict(file=f.relative_to(root).as_posix()) for f in sorted(files)
-    ]
+    return [read(f) | dict(file=f.relative_to(root).as_posix()) for f in sorted(files)]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The record in a file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no JSON, or lacks what every record has.
+    """
+    record = mapping(path, 'record')
+    if wrong := [name for name, kind in FORM.items() if not isinstance(record.get(name), kind)]:
+        raise ValueError(f'record {str(path)!r} cannot be read: it has no {", ".join(wrong)} of a run')
+    return record
 
 
 def score(record: Record) -> float | None:

@@ -24,13 +24,48 @@ OWN_FIELDS = ('sha256', 'model_args')  # that timm's pretrained configuration ha
 
 
 def index(folder: str | Path | None = None) -> dict[str, dict[str, Any]]:
-    """The rows of a folder's `index.json` (`FOLDER` where left out), `file` as a full path and lists as tuples."""
+    """The rows of a folder's `index.json` (`FOLDER` where left out), `file` as a full path and lists as tuples.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no mapping of names to rows, or a file is not one of safetensors in the folder.
+    """
     folder = FOLDER if folder is None else folder
-    rows = json.loads(Path(folder, 'index.json').read_text(encoding='utf-8'))
+    rows = mapping(path := Path(folder, 'index.json'), 'index')
     for row in rows.values():
+        if not isinstance(row, dict):
+            raise ValueError(f'index {str(path)!r} cannot be read: a mapping of names to rows is expected')
+        file = row.get('file')
+        if not isinstance(file, str) or Path(file).name != file or Path(file).suffix != '.safetensors':
+            raise ValueError(
+                f'index {str(path)!r} cannot be read: file={file!r} is not allowed: it must be the name of a file of '
+                'safetensors beside it'
+            )
         row.update({k: tuple(v) for k, v in row.items() if isinstance(v, list)})
-        row['file'] = str(Path(folder, row['file']))
+        row['file'] = str(Path(folder, file))
     return rows
+
+
+def mapping(path: str | Path, what: str) -> dict[str, Any]:
+    """What a file of JSON says, a mapping.
+
+    Args:
+        path: Of the file.
+        what: Its name in errors.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no text, no JSON or something else.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{what} {str(path)!r} does not exist')
+    try:
+        found = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (ValueError, RecursionError, OSError) as error:
+        raise ValueError(f'{what} {str(path)!r} cannot be read: {error}') from error
+    if not isinstance(found, dict):
+        raise ValueError(f'{what} {str(path)!r} cannot be read: a mapping of names to rows is expected')
+    return found
 
 
 def verify(path: str | Path, sha256: str) -> None:

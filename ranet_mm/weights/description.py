@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from ..arch import ARCHS, ArchCfg, nearest, resolve_arch
-from . import fit, keys, showing
+from ..arch import ARCHS, ArchCfg, named, nearest, resolve_arch, units
+from . import fit, form, keys, showing
+from .convert.common import shapes_of
 from .read import ABOUT
 
+TIMES, MOST_CLASSES = 4, 2**15  # beyond what weights have values: parts of them may be made anew
 FIELDS = tuple(f.name for f in fields(ArchCfg))
 SHAPED = 'img_size', 'flatten'  # say nothing of what a layer computes
 GEOMETRY = 'output_stride', 'dilations'  # which dense prediction changes without harm
@@ -44,6 +47,14 @@ def of_checkpoint(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]) ->
     Raises:
         ValueError: The checkpoint's config is of a network that cannot be.
     """
+    about = _said(checkpoint, keys.plain(state))
+    if wrong := form.wrong_fields(about):
+        raise ValueError(f'what the checkpoint says of its model is damaged: {", ".join(wrong)}')
+    _check_size(about, keys.plain(state))
+    return about
+
+
+def _said(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
     meta = checkpoint.get('meta') or {}
     if meta.get(ABOUT):
         return meta[ABOUT]
@@ -51,16 +62,49 @@ def of_checkpoint(checkpoint: Mapping[str, Any], state: Mapping[str, Tensor]) ->
     if isinstance(meta.get('cfg'), str):
         try:
             about = of_settings(plain_settings(meta['cfg']))
-        except (AttributeError, TypeError, ValueError) as error:  # calls where plain data are expected, for one
+        except Exception as error:  # calls where plain data are expected, for one
             raise ValueError(f"the checkpoint's config describes no network that is known: {error}") from error
-    state = keys.plain(state)
     if labels := classes_of(checkpoint):
         about['pretrained_cfg']['label_names'] = list(labels)
     if f'{keys.CLASSIFIER}.bias' in state:
-        about['pretrained_cfg']['num_classes'] = len(state[f'{keys.CLASSIFIER}.bias'])
-    if keys.FIRST_CONV in state and state[keys.FIRST_CONV].shape[1] != 3:
+        about['pretrained_cfg']['num_classes'] = state[f'{keys.CLASSIFIER}.bias'].numel()
+    if keys.FIRST_CONV in state and state[keys.FIRST_CONV].shape[1:2] not in ((3,), ()):
         _set_channels(about, state[keys.FIRST_CONV].shape[1])
     return about
+
+
+def _check_size(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Refuse a network, before it is built, that has far more values than the weights beside its description.
+
+    Raises:
+        ValueError: It has, or its options are not allowed.
+    """
+    if about['architecture'] not in ARCHS:
+        return
+    args, base = tuples(about['model_args']), ARCHS[about['architecture']]
+    if isinstance(side := args.get('img_size'), tuple):
+        args['img_size'] = side[0] if side else None
+    arch = resolve_arch(base, **{k: args[k] for k in FIELDS if args.get(k) is not None})
+    channels, classes = args.get('in_chans', 3), about['pretrained_cfg'].get('num_classes') or 0
+    if arch == base and channels == 3 and classes <= MOST_CLASSES:
+        return
+    values = sum(value.numel() for value in state.values())
+    if args.get('global_pool') == 'flatten':
+        arch = replace(arch, flatten=True)
+    if units(arch) <= len(state) and form.whole(channels, 1) and count(arch, channels, classes) <= TIMES * values:
+        return
+    raise ValueError(
+        f'what the checkpoint says of its model is damaged: {named(arch)} is no network of {values:,} values'
+    )
+
+
+def count(arch: ArchCfg, channels: int, classes: int) -> float:
+    """Values of a network; infinity where PyTorch cannot count them."""
+    try:
+        shapes = shapes_of(arch, classes)
+    except RuntimeError:
+        return inf
+    return sum(map(prod, shapes.values())) + (channels - 3) * prod(shapes[keys.FIRST_CONV]) // 3
 
 
 def _set_channels(about: dict[str, Any], channels: int) -> None:
@@ -97,10 +141,10 @@ def plain_settings(text: str) -> dict[str, Any]:
     """Model, preprocessing and data in the text of a config, where they are plain data; nothing of it is run."""
     try:
         lines = ast.parse(text).body
-    except SyntaxError:
+        values = {ast.unparse(line.targets[0]): line.value for line in lines if isinstance(line, ast.Assign)}
+        return {name: _plain(values[name]) for name in SETTINGS if name in values}
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what Python's parser says of text that is none
         return {}
-    values = {ast.unparse(line.targets[0]): line.value for line in lines if isinstance(line, ast.Assign)}
-    return {name: _plain(values[name]) for name in SETTINGS if name in values}
 
 
 def _plain(node: ast.expr) -> Any:
@@ -112,7 +156,7 @@ def _plain(node: ast.expr) -> Any:
         return {key.value: _plain(value) for key, value in zip(node.keys, node.values, strict=True)}
     try:
         return ast.literal_eval(node)
-    except ValueError:  # a call, of which no more than its text is kept
+    except (ValueError, TypeError):  # a call, of which no more than its text is kept
         return _Text(ast.unparse(node))
 
 
@@ -164,7 +208,7 @@ def network_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         if said:
             return network_of_timm(said['architecture'], said['model_args'])
         return network(plain_settings(meta['cfg'])) if isinstance(meta.get('cfg'), str) else {}
-    except (TypeError, ValueError):
+    except Exception:  # calls where plain data are expected, for one
         return {}
 
 
@@ -177,7 +221,7 @@ def images_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         return of_checkpoint_of_timm(checkpoint)
     try:
         return showing.of_settings(plain_settings(meta['cfg']))
-    except (AttributeError, TypeError, ValueError):  # calls where plain data are expected
+    except Exception:  # calls where plain data are expected, for one
         return {}
 
 

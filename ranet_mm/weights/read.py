@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .. import files
-from . import OWN_FIELDS, digest, index, keys, showing
+from . import OWN_FIELDS, claims, digest, form, index, keys, showing
 
 ABOUT = 'ranet_mm'  # under this name a published file says what model it holds, as timm's own config.json does
 PLACES = 'state_dict', 'model', 'module'  # where timm looks for weights
@@ -43,22 +43,31 @@ def read(path: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
         raise ValueError(f'checkpoint {str(path)!r} is a folder: name one of the files in it')
     if not file.is_file():
         raise FileNotFoundError(f'checkpoint {str(path)!r} does not exist')
-    open_file = _safetensors if file.suffix == '.safetensors' else _pickled
+    if file.suffix == '.safetensors' and find_spec('safetensors') is None:
+        raise ModuleNotFoundError(f'checkpoint {str(file)!r} needs safetensors: pip install safetensors')
     try:
-        files.check_zip(file)
-        checkpoint = open_file(file, map_location)
-    except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError, ValueError) as error:
+        checkpoint = _checked(file, map_location)
+    except Exception as error:  # readers raise whatever they come upon in a damaged file
         raise ValueError(f'checkpoint {str(path)!r} cannot be read: {_reason(error)}') from error
+    if not tensors(checkpoint['state_dict']):
+        raise ValueError(f'checkpoint {str(path)!r} holds no weights')
+    if not described(checkpoint):
+        raise ValueError(f'checkpoint {str(path)!r} cannot be read: what it says of itself under meta is damaged')
+    return checkpoint
+
+
+def _checked(file: Path, map_location: Any) -> dict[str, Any]:
+    """What a file holds, no more than fits in it, with its weights under `state_dict`."""
+    claims.check_parts(file)
+    files.check_zip(file)
+    checkpoint = (_safetensors if file.suffix == '.safetensors' else _pickled)(file, map_location)
+    claims.check_content(checkpoint, file.stat().st_size, str(map_location) == 'meta')
     place = next((p for p in PLACES if isinstance(checkpoint, dict) and isinstance(checkpoint.get(p), dict)), None)
     if place is None:
         checkpoint = dict(state_dict=checkpoint if isinstance(checkpoint, dict) else {})
     else:
         checkpoint['state_dict'] = checkpoint.pop(place)
     checkpoint['state_dict'] = keys.unwrapped(checkpoint['state_dict'])
-    if not tensors(checkpoint['state_dict']):
-        raise ValueError(f'checkpoint {str(path)!r} holds no weights')
-    if not described(checkpoint.get('meta')):
-        raise ValueError(f'checkpoint {str(path)!r} cannot be read: what it says of itself under meta is damaged')
     return checkpoint
 
 
@@ -72,27 +81,20 @@ def peek(path: str | Path) -> dict[str, Any]:
         if not files.intact(path, 'data.pkl'):
             raise ValueError('damaged')
         found = _pickled(Path(path), 'cpu', mmap=zipfile.is_zipfile(path))
-    except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError, ValueError) as error:
+    except Exception as error:  # readers raise whatever they come upon in a damaged file
         raise ValueError(f'checkpoint {str(path)!r} cannot be read: {_reason(error)}') from error
     return found
 
 
-def described(meta: Any) -> bool:
-    """Whether `meta` says nothing, or what it says of the model is in the form of a description."""
-    if meta is None:
-        return True
-    if not isinstance(meta, dict) or not isinstance(meta.get('dataset_meta') or {}, Mapping):
+def described(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether what stands beside the weights is in the form that those who write it have, or is not there."""
+    meta, args = checkpoint.get('meta') or {}, getattr(checkpoint.get('args'), '__dict__', {})
+    averages = [checkpoint.get(name) or {} for name in ('ema_state_dict', 'state_dict_ema')]
+    if not all(isinstance(part, dict) and all(map(form.text, part)) for part in (meta, *averages)):
         return False
-    about = meta.get(ABOUT)
-    if not about:
-        return True
-    parts = ('model_args', 'pretrained_cfg')
-    if not isinstance(about, dict) or not all(isinstance(about.get(part), dict) for part in parts):
+    if not isinstance(meta.get('dataset_meta') or {}, Mapping) or form.wrong(args, form.ARGUMENTS):
         return False
-    values = [about['pretrained_cfg'].get(name) or [] for name in ('mean', 'std')]
-    return 'architecture' in about and all(
-        isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value) for value in values
-    )
+    return form.text(checkpoint.get('arch') or '') and not (meta.get(ABOUT) and form.wrong_fields(meta[ABOUT]))
 
 
 def tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -139,9 +141,20 @@ def resumable(path: str | Path) -> dict[str, Any]:
 
 
 def npz(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a NumPy file."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+    """The arrays of a NumPy file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be read, unpacks to more than `claims` allows, or holds other objects than numbers.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'arrays {str(path)!r} do not exist')
+    try:
+        claims.check_parts(Path(path), packed=True)
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # NumPy raises whatever it comes upon in a damaged file
+        raise ValueError(f'arrays {str(path)!r} cannot be read: {error}') from error
 
 
 def _pickled(file: Path, map_location: Any, mmap: bool = False) -> Any:
@@ -175,17 +188,12 @@ def _history_getattr(obj: Any, name: str) -> Any:
 
 
 def _safetensors(file: Path, map_location: Any) -> dict[str, Any]:
-    if find_spec('safetensors') is None:
-        raise ModuleNotFoundError(f'checkpoint {str(file)!r} needs safetensors: pip install safetensors')
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     device = map_location if isinstance(map_location, str | torch.device) else 'cpu'
-    try:
-        with safe_open(file, 'pt') as opened:
-            state = {key: opened.get_tensor(key).to(device) for key in opened.keys()}  # noqa: SIM118
-            said = (opened.metadata() or {}).get(ABOUT)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
+    with safe_open(file, 'pt') as opened:
+        state = {key: opened.get_tensor(key).to(device) for key in opened.keys()}  # noqa: SIM118
+        said = (opened.metadata() or {}).get(ABOUT)
     about = json.loads(said) if said else shipped(file)
     return dict(state_dict=state, **(dict(meta={ABOUT: about}) if about else {}))
 
@@ -206,5 +214,7 @@ def shipped(file: Path) -> dict[str, Any] | None:
 
 
 def _reason(error: Exception) -> str:
-    unsafe = re.search(r'GLOBAL ([\w.]+) was not an allowed', str(error))
+    if isinstance(error, claims.ClaimError):
+        return str(error)
+    unsafe = re.search(r'GLOBAL ([\w.]+) (?:was not an allowed|whose module)', str(error))
     return f'it holds {unsafe[1]}, which is not safe to load' if unsafe else 'it is damaged or no checkpoint'

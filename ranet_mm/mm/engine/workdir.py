@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import files
+from ...weights import mapping
 from ...weights.read import peek
 from ..data.switches import LOADERS
 
@@ -51,7 +52,7 @@ def held(folder: Path) -> dict[str, Any] | None:
     """What the folder's run has written of itself; None where there is no run that has."""
     marker = folder / MARKER
     try:
-        return json.loads(marker.read_text(encoding='utf-8')) if marker.is_file() else None
+        return mapping(marker, 'marker') if marker.is_file() else None
     except ValueError:  # damaged: it is some run's
         return dict(fingerprint=None)
 

@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 
 from .... import files
 from ....registry import HOOKS
+from .. import finite
 from ..console import run_name
 from ..loops import by_epoch, stretch
 from ..provenance import commit, described, hardware, peak_memory, typed_command, versions
@@ -42,13 +43,23 @@ class RecordHook(Hook):
     started from by `load_from`, and of those before it, the first of all first; these costs are without theirs. `plan`
     tells what a run by time set itself (see `by_time.make_plan`).
 
+    Args:
+        skip: How many steps in a row may have a loss that is no finite number: they change no weights. On a device, a
+            number above 0 makes each step wait for its loss.
+
     Raises:
-        FloatingPointError: The loss is no finite number any more, which no later step mends.
+        ValueError: `skip` is no whole number of 0 or more.
+        FloatingPointError: The loss is no finite number, in more steps than that. The message tells the iteration, the
+            learning rate, the first module whose output is not finite when the batch is run again, and the last good
+            checkpoint.
     """
 
     priority = 'LOW'  # before checkpoints are saved
 
-    def __init__(self) -> None:
+    def __init__(self, skip: int = 0) -> None:
+        if type(skip) is not int or skip < 0:
+            raise ValueError(f'skip={skip!r} is not allowed: it must be a whole number, 0 or more')
+        self.skip = skip
         self.record: dict[str, Any] = {}
         self.resumed: dict[str, Any] = {}
         self.earlier: list[dict[str, Any]] = []
@@ -62,6 +73,7 @@ class RecordHook(Hook):
             self.earlier = [*old.get('earlier', []), {key: old[key] for key in OF_AN_EARLIER_RUN if key in old}]
 
     def before_train(self, runner: Runner) -> None:
+        finite.guard(runner.model, runner.optim_wrapper, self.skip > 0)
         old = self.resumed
         self.path = Path(runner.work_dir) / RECORD
         self.since, self.cpu_since = time.perf_counter(), time.process_time()
@@ -96,17 +108,20 @@ class RecordHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, **kwargs: Any) -> None:
         self.images += len(data_batch['inputs']) * get_world_size()
         self.train_seconds += runner.message_hub.get_scalar('train/time').current()
-        self._check_loss(runner)
+        self._check_loss(runner, data_batch)
 
-    def _check_loss(self, runner: Runner) -> None:
+    def _check_loss(self, runner: Runner, batch: Any = None) -> None:
         """Stop before more is trained, saved or recorded where a step has spoilt the weights."""
         scalars = runner.message_hub.log_scalars
         loss = scalars['train/loss'].current() if 'train/loss' in scalars else 0.0  # a device tells it later
-        self.spoilt = 0 if math.isfinite(loss) else self.spoilt + 1
-        if self.spoilt > (SKIPPED if hasattr(runner.optim_wrapper, 'loss_scaler') else 0):
+        if math.isfinite(loss):
+            self.spoilt = 0
+        elif batch is not None or not self.skip:  # once for each step
+            self.spoilt += 1
+        if self.spoilt > max(self.skip, SKIPPED if hasattr(runner.optim_wrapper, 'loss_scaler') else 0):
             raise FloatingPointError(
-                f'the loss is {loss} by iteration {runner.iter + 1}: lower optim_wrapper.optimizer.lr, or set '
-                'optim_wrapper.clip_grad'
+                f'the loss is {loss} by iteration {runner.iter + 1}, {finite.explained(runner, batch)}: lower '
+                'optim_wrapper.optimizer.lr, or set optim_wrapper.clip_grad'
             )
 
     def after_train_epoch(self, runner: Runner) -> None:
