@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent
 MM = ['onedl-mmengine>=0.10.12', 'onedl-mmcv>=2.3.6', 'torchvision>=0.22', 'matplotlib', 'rich', 'safetensors']
 EXPORT = ['onnxscript', 'onnxruntime', 'scikit-learn>=1.5']
 CLUSTER = ['submitit>=1.5']
+DOCS = ['mkdocs-material>=9.6', 'mkdocstrings[python]>=0.30']
 EXTRAS = {
     'timm': ['timm>=1.0.25', 'safetensors', 'tqdm'],
     'mm': [*MM, 'onedl-mmpretrain>=1.3.6', 'scikit-learn>=1.5'],
@@ -19,7 +20,8 @@ EXTRAS = {
     'det': [*MM, 'onedl-mmdetection>=3.5.1'],
     'export': EXPORT,
     'cluster': CLUSTER,
-    'dev': [*EXPORT, *CLUSTER, 'modelindex', 'pytest>=8', 'pytest-xdist>=3', 'ruff>=0.14', 'setuptools>=70.1'],
+    'docs': DOCS,
+    'dev': [*EXPORT, *CLUSTER, *DOCS, 'modelindex', 'pytest>=8', 'pytest-xdist>=3', 'ruff>=0.14', 'setuptools>=70.1'],
 }
 
 

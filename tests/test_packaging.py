@@ -93,7 +93,7 @@ def test_torch_is_the_only_hard_requirement(metadata):
 
 
 def test_extras_keep_to_the_maintained_distributions(metadata):
-    assert set(metadata['Provides-Extra']) == {'timm', 'mm', 'seg', 'det', 'export', 'cluster', 'dev'}
+    assert set(metadata['Provides-Extra']) == {'timm', 'mm', 'seg', 'det', 'export', 'cluster', 'docs', 'dev'}
     names = {r.name for r in map(Requirement, metadata['Requires-Dist'])}
     assert not names & {'mmengine', 'mmcv', 'mmcv-lite', 'mmpretrain', 'mmsegmentation', 'mmdet'}
     for extra, name in dict(mm='onedl-mmpretrain', seg='onedl-mmsegmentation', det='onedl-mmdetection').items():
