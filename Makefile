@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 
 OPS := $(VENV)/.ops
 
-.PHONY: train test gpu ops original lint format golden tables wheel clean help
+.PHONY: train test gpu ops original lint format golden tables site wheel clean help
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -43,12 +43,15 @@ tables: $(INSTALLED) ## write the model index from the configs, and the document
 	$(RUN) -m ranet metafile
 	$(RUN) -m ranet tables
 
+site: $(INSTALLED) ## build the documentation's site in site/; every link is checked
+	$(RUN) -m mkdocs build
+
 wheel: $(INSTALLED) ## build dist/*.whl
 	rm -rf build
 	$(RUN) -m pip wheel --no-deps --wheel-dir dist .
 
 clean: ## remove what was built; results of runs stay in work_dirs/
-	rm -rf build dist *.egg-info ranet_mm/.mim .pytest_cache .ruff_cache $(VENV)
+	rm -rf build dist site *.egg-info ranet_mm/.mim .pytest_cache .ruff_cache $(VENV)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): Makefile setup.py pyproject.toml constraints.txt

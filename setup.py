@@ -16,6 +16,7 @@ CLUSTER = ['submitit>=1.5']
 EXPLAIN = ['captum>=0.7', 'grad-cam>=1.5', 'torchinfo']
 TIMM = ['timm>=1.0.25', 'safetensors', 'tqdm']
 REPORT = ['plotly>=6', 'jinja2', 'matplotlib', 'scikit-learn>=1.5']
+DOCS = ['mkdocs-material>=9.6', 'mkdocstrings[python]>=0.30']
 EXTRAS = {
     'timm': TIMM,
     'attend': [*TIMM, 'matplotlib'],
@@ -27,12 +28,14 @@ EXTRAS = {
     'cluster': CLUSTER,
     'explain': EXPLAIN,
     'report': REPORT,
+    'docs': DOCS,
     'dev': [
         *EXPORT,
         *RUNTIMES,
         *CLUSTER,
         *EXPLAIN,
         *REPORT,
+        *DOCS,
         'hypothesis>=6',
         'modelindex',
         'playwright',

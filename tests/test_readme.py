@@ -80,3 +80,12 @@ def test_a_new_unit_and_attention_function_take_one_row_each():
     assert net.stages[0][1].mask.attention is found['hard_attention']
     assert net(torch.randn(1, 3, 32, 32)).shape == (1, 1024, 8, 8)
     del ATTENTION['hard'], UNITS['depthwise']
+
+
+def test_quick_start():
+    found = {}
+    for example in examples('docs/tutorial.md'):
+        exec(example, found)
+    assert found['probabilities'].shape == (2, 10)
+    assert found['correct'] > 0.85
+    torch.testing.assert_close(found['fast'](found['images']).softmax(1), found['probabilities'], rtol=0, atol=1e-4)
