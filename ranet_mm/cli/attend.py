@@ -13,14 +13,14 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from .. import image_files
+from .. import files, image_files
 from ..attention import REDUCE, attention_maps, merges
 from ..images import read as read_image
 from ..lab import shown
 from ..network import MIN_SIZE
 from ..sheets import Seen, comparison, overview, strip
 from .predict import DEFAULT, chances, class_names, load
-from .program import Program, command, option, whole
+from .program import Program, command, option
 
 STEPS = 8  # checkpoints of a run that have a column at most
 CHECKPOINT = re.compile(r'(epoch|iter|checkpoint)[_-](\d+)\.pth(\.tar)?$')  # of MMEngine, of timm
@@ -58,7 +58,7 @@ def main(args: Namespace) -> None:
     check(args)
     paths = image_files.find(args.images)
     models = [(label, prepared(model, args)) for label, model in loaded(args)]
-    files = dict(zip(paths, targets(paths, args), strict=True))
+    sheets = dict(zip(paths, targets(paths, args), strict=True))
     unread = []
     for path in tqdm(paths, 'drawing', leave=False, unit=' sheets', disable=None):
         try:
@@ -66,9 +66,9 @@ def main(args: Namespace) -> None:
         except ValueError as error:
             unread.append(str(error))
             continue
-        with whole(files[path]) as part:
-            drawn(seen, args).savefig(part, format='png', pil_kwargs=dict(optimize=True))
-        print(files[path])
+        with files.whole(sheets[path]) as draft:
+            drawn(seen, args).savefig(draft, format='png', pil_kwargs=dict(optimize=True))
+        print(sheets[path])
     if unread:
         others = [f'the other {len(paths) - len(unread)} of {len(paths)} images are drawn'] * (len(unread) < len(paths))
         raise ValueError('; '.join(unread + others))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .. import image_files
+from .. import files, image_files
 from ..lab.predictions import MOST
 from ..weights.fit import listed
 from .predict import DEFAULT
-from .program import COUNT, FILE, check_ending, command, config_changes, option, sentence, shared, whole
+from .program import COUNT, FILE, check_ending, command, config_changes, option, sentence, shared
 
 if TYPE_CHECKING:
     from ..lab import report
@@ -52,8 +52,7 @@ def main(args: Namespace) -> None:
     report.check()
     subject, seen, notes = of_run(args) if args.run else of_images(args)
     page = report.render(subject, seen, notes, typed_command())
-    with whole(out) as part:
-        part.write_text(page, encoding='utf-8')
+    files.write(out, page)
     for note in notes:
         print(note)
     print(f'{subject.title}: {len(page.encode()) / 1e6:.1f} MB written to {out}')

@@ -101,9 +101,9 @@ def encode(picture: Tensor) -> str:
 
 
 def uri(image: Image.Image, form: str) -> str:
-    file = io.BytesIO()
-    image.save(file, form, **(dict(quality=88) if form == 'JPEG' else dict(optimize=True)))
-    return f'data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode()}'
+    buffer = io.BytesIO()
+    image.save(buffer, form, **(dict(quality=88) if form == 'JPEG' else dict(optimize=True)))
+    return f'data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}'
 
 
 def short(value: Tensor) -> float:

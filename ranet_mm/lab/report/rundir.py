@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...mm.engine.workdir import CHECKPOINTS, MARKER, RECORD, held, latest_checkpoint
+from ...mm.engine.workdir import CHECKPOINTS, MARKER, RECORD, held, newest
 
 Points = list[tuple[float, float]]  # iteration, value
 
@@ -76,11 +76,9 @@ def find_config(folder: Path) -> Path | None:
 
 
 def find_checkpoint(folder: Path) -> Path | None:
-    """The last one, whose test the record tells; else the newest that is there."""
-    there = {path.name: path for pattern in CHECKPOINTS for path in folder.glob(pattern)}
-    latest = latest_checkpoint(folder)  # of a copied run it names a file of the original
-    newest = max(there.values(), key=lambda path: path.stat().st_mtime, default=None)
-    return there.get(latest.name, newest) if latest else newest
+    """The last one, whose test the record tells; else the newest file, which may be of the best epoch alone."""
+    there = [path for pattern in CHECKPOINTS for path in folder.glob(pattern)]
+    return newest(folder) or max(there, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def sittings(folder: Path) -> Iterator[list[dict[str, Any]]]:

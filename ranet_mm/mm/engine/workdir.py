@@ -95,9 +95,8 @@ def claim(cfg: Config, folder: Path, clean: bool, resumed: bool, sitting: str = 
         entry = before or entry
     if not resumed or not before or 'sittings' in before:
         entry = dict(entry, sittings={**(before.get('sittings', {}) if resumed else {}), sitting: iteration})
-    files.write_json(
-        folder / MARKER, entry
-    )  # first: killed after it, the run does not go on with another's checkpoints
+    # First: killed after it, the run does not go on with another's checkpoints.
+    files.write_json(folder / MARKER, entry)
     if not resumed:
         for name in (LATEST, RECORD):
             (folder / name).unlink(missing_ok=True)
