@@ -24,8 +24,8 @@ Record = Mapping[str, Any]
 
 
 def load(files: Iterable[Path], root: Path) -> list[Record]:
-    """Records, each with its place in the checkout as `file`."""
-    return [read(f) | dict(file=f.relative_to(root).as_posix()) for f in sorted(files)]
+    """Records of a checkout, of runs or measurements, each with its place in it as `file`."""
+    return [mapping(f, 'record') | dict(file=f.relative_to(root).as_posix()) for f in sorted(files)]
 
 
 def read(path: Path) -> dict[str, Any]:
