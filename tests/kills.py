@@ -70,7 +70,7 @@ WAYS = {
 }
 MEASURED = (
     'seconds', 'train_seconds', 'cpu_seconds', 'images', 'images_per_second', 'peak_memory_mib', 'sittings', 'command',
-    'settings', 'name', 'commit',
+    'settings', 'name', 'commit', 'config',
 )  # fmt: skip
 
 
@@ -243,8 +243,10 @@ def final(folder):
 
 
 def differing(found, expected):
-    """The parts in which two runs differ."""
-    return [part for part in expected if not same(found[part], expected[part])]
+    """The parts in which two runs differ, and of records the fields."""
+    parts = [part for part in expected if part != 'record' and not same(found[part], expected[part])]
+    ours, theirs = found['record'], expected['record']
+    return parts + [f'record.{name}' for name in {**ours, **theirs} if not same(ours.get(name), theirs.get(name))]
 
 
 def same(a, b):

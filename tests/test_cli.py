@@ -133,6 +133,8 @@ class TestConsole:
             'tables',
             'report',
             'attend',
+            'verify',
+            'faithfulness',
         }
         assert old == (modules - gone) | renamed
         assert {p.stem for p in (ROOT / 'tools').rglob('*.py')} - old == {'train', 'test', '_old'}

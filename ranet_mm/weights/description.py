@@ -79,7 +79,7 @@ def _check_size(about: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: It has, or its options are not allowed.
     """
-    if about['architecture'] not in ARCHS:
+    if about['architecture'] not in ARCHS or not state:
         return
     args, base = tuples(about['model_args']), ARCHS[about['architecture']]
     if isinstance(side := args.get('img_size'), tuple):

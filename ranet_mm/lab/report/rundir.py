@@ -78,7 +78,10 @@ def find_config(folder: Path) -> Path | None:
 def find_checkpoint(folder: Path) -> Path | None:
     """The last one, whose test the record tells; else the newest file, which may be of the best epoch alone."""
     there = [path for pattern in CHECKPOINTS for path in folder.glob(pattern)]
-    return newest(folder) or max(there, key=lambda path: path.stat().st_mtime, default=None)
+    last = newest(folder)
+    if last and last.resolve().parent == folder.resolve():  # of a copied run, it may be a file of the original
+        return last
+    return max(there, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def sittings(folder: Path) -> Iterator[list[dict[str, Any]]]:

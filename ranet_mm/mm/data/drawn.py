@@ -175,6 +175,8 @@ def prepare(loader: DataLoader) -> DataLoader:
     batches, dataset = loader.batch_sampler, loader.dataset
     if batches is None or isinstance(batches, Batches) or isinstance(dataset, IterableDataset):
         return loader
+    if not hasattr(dataset, '__dict__'):  # a range, for one, whose samples are drawn by nothing
+        return loader
     object.__setattr__(loader, 'batch_sampler', Batches(batches))  # which PyTorch refuses, for another order's sake
     if not isinstance(getattr(dataset, '__getitems__', None), Fetch):
         dataset.__getitems__ = Fetch(dataset)

@@ -115,25 +115,27 @@ def newest(folder: Path) -> Path | None:
         ValueError: There are checkpoints, and all are damaged.
     """
     sittings = (held(folder) or {}).get('sittings')
-    found, passed = [], []
+    found: list[tuple] = []
+    passed: dict[str, Exception | None] = {}
     named = pointed(folder)
     for path in {path for pattern in RESUMABLE for path in folder.glob(pattern)} | {named} - {None}:
         try:
             meta = peek(path)['meta']
             if sittings is None or meta['iter'] <= until(sittings, meta['experiment_name']):
                 found.append((sittings is None and path == named, meta['iter'], path == named, path))
-        except (ValueError, LookupError, TypeError):
-            passed.append(path.name)
+        except (ValueError, LookupError, TypeError) as error:
+            passed[path.name] = error
     chosen = None
     for *_, path in sorted(found, reverse=True):
         if files.intact(path):
             chosen = path
             break
-        passed.append(path.name)
+        passed[path.name] = None
     if passed:
         names = f'{", ".join(sorted(passed))} in {str(folder)!r} {"is" if len(passed) == 1 else "are"} damaged'
         if chosen is None:
-            raise ValueError(f'{names}, and there is no other checkpoint to go on from: --overwrite starts anew')
+            why = next((f': {error}' for error in passed.values() if error), '')
+            raise ValueError(f'{names}, and there is no other checkpoint to go on from: --overwrite starts anew{why}')
         if int(os.environ.get('RANK', 0)) == 0:
             print(f'warning: {names} and passed over: going on from {chosen.name}', file=sys.stderr)
     return chosen
