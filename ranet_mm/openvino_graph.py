@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,12 +21,18 @@ if TYPE_CHECKING:
 CALIBRATION = 512  # images that the ranges of 8-bit values are taken from
 
 
+def library(name: str) -> ModuleType:
+    """OpenVINO or NNCF without their telemetry, which forks this process, threads and all, to report elsewhere."""
+    sys.modules.setdefault('openvino_telemetry', None)  # as if it were not installed, which both allow
+    return import_module(name)
+
+
 def converted(model: nn.Module, images: Tensor) -> Model:
     """A model in evaluation mode as a graph for any number of images of this size.
 
     It is traced and frozen here: OpenVINO would trace it twice, to compare, and take more than twice as long.
     """
-    import openvino
+    openvino = library('openvino')
 
     sides = images.shape[1:]
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
@@ -41,7 +50,7 @@ def quantized(graph: Model, images: Tensor) -> Model:
         graph: In float32.
         images: (N, C, H, W) as the network is shown them, from which the ranges of values are taken one by one.
     """
-    import nncf
+    nncf = library('nncf')
 
     nncf.set_log_level(logging.ERROR)
     data = nncf.Dataset([image[None] for image in images.cpu().numpy()])
@@ -54,7 +63,7 @@ def runner(graph: Model) -> Callable[[Tensor], Tensor]:
 
     The function raises `ValueError` for images of another size.
     """
-    import openvino
+    openvino = library('openvino')
 
     options = dict(
         INFERENCE_NUM_THREADS=torch.get_num_threads(), INFERENCE_PRECISION_HINT='f32', PERFORMANCE_HINT='LATENCY'
