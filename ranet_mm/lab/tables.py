@@ -178,12 +178,13 @@ def fit_row(found: Mapping[str, Any], run: Record) -> Row:
 def attention_tables(root: Path, up: str = '', *, part: str, row: Callable[[Mapping[str, Any]], Row]) -> str:
     """A table of one part of each measurement of masks, headed by the network and its images."""
     found = records.load((root / 'results' / 'attention').glob('*.json'), root)
-    return '\n'.join(
+    tables = [
         f'{run["model"]}, {attention_images(run, part)}: [{Path(run["file"]).name}]({up}{run["file"]})\n\n'
         f'{markdown(map(row, run[part]))}'
         for run in found
         if run[part]
-    )
+    ]
+    return '\n'.join(tables) or markdown([])
 
 
 def attention_images(run: Record, part: str) -> str:
