@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CALIBRATION = 512  # images that the ranges of 8-bit values are taken from
 
 
-def library(name: str) -> ModuleType:
+def imported(name: str) -> ModuleType:
     """OpenVINO or NNCF without their telemetry, which forks this process, threads and all, to report elsewhere."""
     sys.modules.setdefault('openvino_telemetry', None)  # as if it were not installed, which both allow
     return import_module(name)
@@ -32,7 +32,7 @@ def converted(model: nn.Module, images: Tensor) -> Model:
 
     It is traced and frozen here: OpenVINO would trace it twice, to compare, and take more than twice as long.
     """
-    openvino = library('openvino')
+    openvino = imported('openvino')
 
     sides = images.shape[1:]
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
@@ -50,7 +50,7 @@ def quantized(graph: Model, images: Tensor) -> Model:
         graph: In float32.
         images: (N, C, H, W) as the network is shown them, from which the ranges of values are taken one by one.
     """
-    nncf = library('nncf')
+    nncf = imported('nncf')
 
     nncf.set_log_level(logging.ERROR)
     data = nncf.Dataset([image[None] for image in images.cpu().numpy()])
@@ -63,7 +63,7 @@ def runner(graph: Model) -> Callable[[Tensor], Tensor]:
 
     The function raises `ValueError` for images of another size.
     """
-    openvino = library('openvino')
+    openvino = imported('openvino')
 
     options = dict(
         INFERENCE_NUM_THREADS=torch.get_num_threads(), INFERENCE_PRECISION_HINT='f32', PERFORMANCE_HINT='LATENCY'

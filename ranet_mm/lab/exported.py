@@ -82,7 +82,7 @@ def parsed(said: str) -> Mapping[str, Any]:
 
 def write_graph(graph: Model, path: Path, said: str) -> None:
     """A graph of OpenVINO with its description: `path`, and its weights beside it in a file that ends in .bin."""
-    openvino = openvino_graph.library('openvino')
+    openvino = openvino_graph.imported('openvino')
 
     graph.set_rt_info(said, [ABOUT])
     with files.whole(path) as draft, files.whole(path.with_suffix('.bin')):  # whose draft OpenVINO finds by its name
@@ -90,7 +90,7 @@ def write_graph(graph: Model, path: Path, said: str) -> None:
 
 
 def read_graph(path: Path) -> tuple[Run, str]:
-    openvino = openvino_graph.library('openvino')
+    openvino = openvino_graph.imported('openvino')
 
     graph = openvino.Core().read_model(path)
     said = graph.get_rt_info([ABOUT]).astype(str) if graph.has_rt_info([ABOUT]) else ''
