@@ -17,9 +17,9 @@ from .. import files, image_files
 from ..attention import REDUCE, attention_maps, merges
 from ..images import read as read_image
 from ..lab import shown
+from ..lab.classifier import DEFAULT, chances, class_names, load
 from ..network import MIN_SIZE
 from ..sheets import Seen, comparison, overview, strip
-from .predict import DEFAULT, chances, class_names, load
 from .program import Program, command, option
 
 STEPS = 8  # checkpoints of a run that have a column at most

@@ -14,6 +14,7 @@ from torch import nn
 
 from .. import files
 from ..lab import speed
+from ..lab.classifier import check_timm_model
 from ..lab.speed import Contender
 from ..machine import keep_memory
 from ..runtimes import DTYPES, WORDS, fits, words_of
@@ -193,7 +194,7 @@ def built(name: str, args: Namespace) -> nn.Module:
         return speed.called(name).train(args.train)
     import timm
 
-    program.check_timm_model(name)
+    check_timm_model(name)
     return timm.create_model(name, **program.parse_options(args.options)).train(args.train)
 
 

@@ -5,28 +5,26 @@ from __future__ import annotations
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from .. import files, weights
 from ..lab.card import render, spread
 from ..lab.predictions import calibration_error
 from ..lab.records import read as read_record
 from ..lab.shown import spaced
+from ..lab.tested import DIGITS, Pairs, images_of, load
 from ..openvino_graph import CALIBRATION
 from ..runtimes import for_each_size, words_of
 from ..weights import description, showing
 from ..weights.read import read, weights_of
 from .program import command, option, shared
 
-DIGITS = 'digits'  # scikit-learn's, as data
 KEPT = 'data', 'images', 'accuracy', 'calibration_error'  # of figures on other images
 OF_INT8 = 'openvino', 'nncf'  # packages that make its figures
 
@@ -112,14 +110,6 @@ def earlier(old: dict[str, Any] | None, now: dict[str, Any]) -> list[dict[str, A
     return [figures for figures in both if figures['data'] != now['data']]
 
 
-def images_of(data: str, split: str) -> Any:
-    """The data set of a folder or of a split of the digits, without changes to its images."""
-    from ..mm.data.datasets import Digits, ImageFolder
-
-    load = [dict(type='ranet_mm.LoadImage')]
-    return Digits(split, pipeline=load) if data == DIGITS else ImageFolder(data, pipeline=load, test_mode=True)
-
-
 def ship(name: str, files: Sequence[str], record: dict[str, Any], classes: Sequence[str]) -> None:
     """Write the weights of a run into the package in half precision, under a name of the index.
 
@@ -147,20 +137,6 @@ def ship(name: str, files: Sequence[str], record: dict[str, Any], classes: Seque
     weights.save(half, weights.FOLDER, name, **fields, **more)
 
 
-class Pairs(Dataset):
-    """Pairs of a transformed image and its label."""
-
-    def __init__(self, dataset: Any, transform: Callable[[Image.Image], Any]) -> None:
-        self.dataset, self.transform = dataset, transform
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        sample = self.dataset[index]
-        return self.transform(Image.fromarray(sample['img'])), sample['gt_label']
-
-
 @torch.no_grad()
 def predict(name: str, data: str, batch_size: int, calibration: str | None = None) -> tuple[Tensor, Tensor, list[str]]:
     """Probabilities (N, classes), labels (N,) and class names of test images, through timm's own transform.
@@ -180,20 +156,6 @@ def predict(name: str, data: str, batch_size: int, calibration: str | None = Non
     found = [(run(x).softmax(1), y) for x, y in torch.utils.data.DataLoader(images, batch_size)]
     scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
     return scores, labels, classes
-
-
-def load(
-    data: str, transform: Callable[[Image.Image], Any], names: Sequence[str] | None = None
-) -> tuple[Pairs, list[str]]:
-    """Images and labels, and the names of the classes, of a folder or of the digits to test on.
-
-    The labels follow the names of the model's classes, where it has some.
-    """
-    from ..mm.data.by_name import by_name
-
-    tested = images_of(data, 'test')
-    tested = by_name(tested, names) if names else tested
-    return Pairs(tested, transform), list(tested.metainfo['classes'])
 
 
 def figures(scores: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from torch.utils.data import Subset
 from .. import files
 from ..deployment import deploy, has_deploy_form
 from ..lab import faithful
-from .card import load as load_images
-from .predict import load as load_model
+from ..lab.classifier import load as load_model
+from ..lab.tested import load as load_images
 from .program import COUNT, FILE, command, option, table
 
 BATCH = 100

@@ -201,14 +201,6 @@ def check_ending(name: str, path: str | Path, allowed: Sequence[str], what: str 
         )
 
 
-def check_timm_model(name: str) -> None:
-    """Raises `ValueError` where timm has no model of that name; a tag of weights may follow it."""
-    import timm
-
-    if not timm.is_model(name.partition('.')[0]):
-        raise ValueError(f'model {name!r} is not known: `{COMMAND} models` lists ours, and timm has others')
-
-
 def table(rows: Iterable[Iterable[Any]], left: int = 1) -> str:
     """Columns as wide as their widest cell: so many to the left, the others to the right."""
     rows = [[*map(str, row)] for row in rows]

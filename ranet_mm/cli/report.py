@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from .. import files, image_files
+from ..lab.classifier import DEFAULT
 from ..lab.predictions import MOST
 from ..weights.fit import listed
-from .predict import DEFAULT
 from .program import COUNT, FILE, check_ending, command, config_changes, option, sentence, shared
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ def of_run(args: Namespace) -> Found:
 def of_images(args: Namespace) -> Found:
     """Weights, and their answers on images in folders that are named as classes."""
     from ..lab import report
+    from ..lab.classifier import class_names, load, probabilities
     from ..lab.predictions import Predictions
     from ..lab.report import evidence
     from ..runtimes import for_each_size
-    from .predict import class_names, load, probabilities
 
     paths = image_files.find(args.images)
     paths = [paths[i] for i in evidence.spread(len(paths), args.number or len(paths))]

@@ -17,7 +17,7 @@ from .program import command, option, parse_options, table
 
 Check = tuple[str, str, str]  # what, how it is, and what is said of it
 RIGHT, WRONG, LEFT_OUT = 'right', 'DIFFERS', 'not checked'
-FIELDS = ('config', 'settings', 'data', 'versions', 'curve', 'iteration', 'iterations')
+FIELDS = 'data', 'iteration', 'iterations'  # besides those of every record
 DIGITS = 1e-5  # relative: a record has six
 
 
@@ -40,19 +40,10 @@ def main(args: Namespace) -> int:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A run's record.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no record of a run.
-    """
-    try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-    except (ValueError, IsADirectoryError) as error:
-        raise ValueError(f'{str(path)!r} is no record: {error}') from error
-    missing = [name for name in FIELDS if not isinstance(record, dict) or name not in record]
-    if missing:
-        raise ValueError(f'{str(path)!r} is no record of a run, it has no {", ".join(missing)}')
+    """A run's record; raises `ValueError` where the file is none, or not of a run that has finished a stretch."""
+    record = records.read(path)
+    if missing := [name for name in FIELDS if name not in record]:
+        raise ValueError(f'record {str(path)!r} cannot be verified: it has no {", ".join(missing)}')
     return record
 
 

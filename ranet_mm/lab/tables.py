@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from . import grid as grids
-from . import records
+from . import mask_tables, records
+from .markdown import Row, markdown
 from .records import Entry, Record
 
 SWEEPS = Path('configs', 'sweeps')
@@ -26,18 +27,6 @@ DETECTION = {
 SEGMENTATION = {'validation mIoU': ('val', 'mIoU', 1), 'test mIoU': ('test', 'mIoU', 1)}
 MODELS = {'retinanet': 'RetinaNet', 'faster-rcnn': 'Faster R-CNN', 'mask-rcnn': 'Mask R-CNN', 'fcn': 'FCN',
           'upernet': 'UPerNet', 'deeplabv3plus': 'DeepLabV3+'}  # fmt: skip
-
-Row = dict[str, Any]  # heading -> what stands below it; a column whose heading ends in `:` is aligned to the right
-
-
-def markdown(rows: Iterable[Row], empty: str = 'No run is recorded yet.\n') -> str:
-    """A table in Markdown, or what to say where it has no row."""
-    rows = list(rows)
-    if not rows:
-        return empty
-    names = [heading.removesuffix(':') for heading in rows[0]]
-    rule = ['---:' if heading.endswith(':') else '---' for heading in rows[0]]
-    return ''.join(f'| {" | ".join(map(str, line))} |\n' for line in (names, rule, *(row.values() for row in rows)))
 
 
 def models_table(root: Path, up: str = '') -> str:
@@ -175,54 +164,6 @@ def fit_row(found: Mapping[str, Any], run: Record) -> Row:
     }  # fmt: skip
 
 
-def attention_tables(root: Path, up: str = '', *, part: str, row: Callable[[Mapping[str, Any]], Row]) -> str:
-    """A table of one part of each measurement of masks, headed by the network and its images."""
-    found = records.load((root / 'results' / 'attention').glob('*.json'), root)
-    tables = [
-        f'{run["model"]}, {attention_images(run, part)}: [{Path(run["file"]).name}]({up}{run["file"]})\n\n'
-        f'{markdown(map(row, run[part]))}'
-        for run in found
-        if run[part]
-    ]
-    return '\n'.join(tables) or markdown([])
-
-
-def attention_images(run: Record, part: str) -> str:
-    if part == 'objects':
-        return '100 generated images'
-    return f'{run["curve_images"] if part == "curves" else run["images"]:,} images of {Path(run["data"]).name}'
-
-
-def ablation_row(found: Mapping[str, Any]) -> Row:
-    own = found['mask'] == 'its own'
-    return {
-        'Module': found['module'] or ('none' if own else 'all'),
-        'In the place of its mask': '-' if own else found['mask'],
-        'Accuracy, %:': f'{found["accuracy"]:.1f}',
-        'Difference:': '-' if own else f'{found["difference"]:+.1f} ± {found["error"]:.1f}',
-    }  # fmt: skip
-
-
-def curves_row(found: Mapping[str, Any]) -> Row:
-    values = {kind: '{area:.3f} ± {error:.3f}'.format(**found[kind]) for kind in ('deletion', 'insertion')}
-    return {'Pixels by': found['way'], 'Deletion (low is good):': values['deletion'],
-            'Insertion (high is good):': values['insertion']}  # fmt: skip
-
-
-def objects_row(found: Mapping[str, Any]) -> Row:
-    return {
-        'Module': found['module'], 'Mask on objects:': f'{found["inside"]:.3f}',
-        'Elsewhere:': f'{found["outside"]:.3f}',
-        'Probability that it is higher on an object:': '{auroc:.3f} ± {error:.3f}'.format(**found),
-    }  # fmt: skip
-
-
-def statistics_row(found: Mapping[str, Any]) -> Row:
-    shares = {f'Between {of}, %:': f'{100 * found[of]:.1f}' for of in ('positions', 'channels', 'images')}
-    means = {'Mean:': f'{found["mean"]:.3f}', 'Deviation:': f'{found["deviation"]:.3f}'}
-    return {'Module': found['module'], **means, **shares}
-
-
 def experiments_table(root: Path, up: str = '') -> str:
     """The sweep files with runs to make: the question, how many of its runs have a record, and its command."""
     rows = []
@@ -306,9 +247,6 @@ def _command(path: str, found: Iterable[Entry], labels: Mapping[str, str] | None
 TABLES = dict(
     results=results_table, steps=steps_table, models=models_table, configs=configs_table, experiments=experiments_table,
     runs=runs_table, speed=speed_tables, detection=partial(dense_table, task='detection', columns=DETECTION),
-    ablations=partial(attention_tables, part='ablations', row=ablation_row),
-    deletion=partial(attention_tables, part='curves', row=curves_row),
-    objects=partial(attention_tables, part='objects', row=objects_row),
-    statistics=partial(attention_tables, part='statistics', row=statistics_row),
     segmentation=partial(dense_table, task='segmentation', columns=SEGMENTATION),
+    **mask_tables.TABLES,
 )  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...mm.engine.workdir import CHECKPOINTS, MARKER, RECORD, held, newest
+from ...weights import mapping
 
 Points = list[tuple[float, float]]  # iteration, value
 
@@ -58,13 +59,7 @@ def open_run(folder: Path) -> Run:
 
 def read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
-    try:
-        found = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f'record {str(path)!r} cannot be read: {error}') from error
-    if not isinstance(found, dict):
-        raise ValueError(f'record {str(path)!r} cannot be read: it is no object')
-    return found
+    return mapping(path, 'record') if path.is_file() else {}
 
 
 def find_config(folder: Path) -> Path | None:

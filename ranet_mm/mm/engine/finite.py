@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from .workdir import LATEST
+from .workdir import pointed
 
 UNKNOWN = 'no module by itself'
 
@@ -66,10 +66,8 @@ def everywhere_finite(loss: Tensor) -> bool:
 def explained(runner: Runner, batch: Any) -> str:
     """What a run that ends by its loss is told: its learning rate, the origin, and where to go on from."""
     rate = runner.message_hub.get_scalar('train/lr').current()
-    latest = Path(runner.work_dir) / LATEST
-    last = (
-        f'the last good checkpoint is {latest.read_text().strip()!r}' if latest.is_file() else 'no checkpoint is there'
-    )
+    latest = pointed(Path(runner.work_dir))
+    last = f'the last good checkpoint is {str(latest)!r}' if latest else 'no checkpoint is there'
     return f'with a learning rate of {rate:g}; not finite first: {origin(runner, batch)}; {last}'
 
 
