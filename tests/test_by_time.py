@@ -155,7 +155,7 @@ class TestRun:
         from test_device_data import interrupt
 
         with monkeypatch.context() as patch:
-            interrupt(patch, 18)  # the measurement takes 6 to 10 of these steps
+            interrupt(patch, 8)
             assert train.main([config, '--minutes', '2', '--work-dir', 'cut', '--debug']) == 130
         monkeypatch.setattr(by_time, 'planned', None)
         assert train.main([config, '--work-dir', 'cut', '--resume', '--debug']) == 0

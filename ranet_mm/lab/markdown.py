@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-Row = dict[
-    str, Any
-]  # heading -> what stands below it; a column whose heading ends in `:` is aligned to the right
+Row = dict[str, Any]  # heading -> what stands below it; a column whose heading ends in `:` is aligned to the right
 
 
 def markdown(rows: Iterable[Row], empty: str = 'No run is recorded yet.\n') -> str:
