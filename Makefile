@@ -18,7 +18,7 @@ train: $(INSTALLED) ## train CONFIG (handwritten digits by default) and print it
 	$(RUN) tools/train.py $(CONFIG) $(ARGS)
 
 test: $(INSTALLED) ## run the tests
-	$(RUN) -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	$(RUN) -m pytest --numprocesses auto --dist loadfile --timeout 300 $(ARGS)
 
 gpu: $(INSTALLED) ## run the tests that need a GPU
 	$(RUN) -m pytest tests/test_gpu.py $(ARGS)

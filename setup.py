@@ -40,6 +40,7 @@ EXTRAS = {
         'modelindex',
         'playwright',
         'pytest>=8',
+        'pytest-timeout>=2',
         'pytest-xdist>=3',
         'ruff>=0.14',
         'setuptools>=70.1',

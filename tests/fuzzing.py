@@ -1,8 +1,9 @@
 """Readers fed with files that were changed at random: what they may raise, how long they may take, what they may hold.
 
-    python tests/fuzzing.py READER --cases 100000 [--seed 0] [--coverage]
+    python tests/fuzzing.py [READER...] --cases 100000 [--record results/reliability/fuzzing.json]
+    python tests/fuzzing.py READER --cases 100000 --coverage
 
-Without `--coverage` files are changed blindly; with it atheris (pip install atheris) follows the code that they reach.
+Files are changed blindly; with `--coverage` atheris (pip install atheris) follows the code that they reach.
 A case that fails is kept as `fuzz-READER-SEED-CASE`; put it into `tests/test_fuzz.py`, where it is read again.
 """
 
@@ -15,6 +16,7 @@ import resource
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -25,7 +27,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from ranet_mm import images, weights
+from ranet_mm import files, images, weights
 from ranet_mm.lab import grid, predictions, records
 from ranet_mm.timm.residual_attention import RANet
 from ranet_mm.weights import description, read
@@ -203,28 +205,38 @@ def check(name: str, data: bytes, folder: Path) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('reader', choices=READERS)
-    parser.add_argument('--cases', type=int, default=1000)
+    parser.add_argument('readers', nargs='*', metavar='READER', help=f'{", ".join(READERS)}; all where left out')
+    parser.add_argument('--cases', type=int, default=1000, help='of each reader')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--coverage', action='store_true')
+    parser.add_argument('--coverage', action='store_true', help='of one reader, by atheris')
+    parser.add_argument('--record', type=Path, help='write the rows to this file')
     args = parser.parse_args()
-    seeds = READERS[args.reader][2]()
-    failed, refused = {}, 0
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         if args.coverage:
-            return followed(args, seeds, Path(folder))
-        for case in range(args.cases):
-            data = changed(seeds[case % len(seeds)], random.Random(f'{args.seed}/{case}'))
-            try:
-                refused += check(args.reader, data, Path(folder))
-            except AssertionError as error:
-                if str(error)[:60] not in failed:
-                    Path(f'fuzz-{args.reader}-{args.seed}-{case}').write_bytes(data)
-                    print(f'case {case}: {error}', flush=True)
-                failed[str(error)[:60]] = failed.get(str(error)[:60], 0) + 1
+            return followed(args, READERS[args.readers[0]][2](), Path(folder))
+        for name in args.readers or READERS:
+            rows.append(fed(name, args.cases, args.seed, Path(folder)))
+            print(rows[-1], flush=True)
+    if args.record:
+        files.write_json(args.record, dict(command=' '.join(['python', *sys.argv]), rows=rows))
+    return int(any(row['failed'] for row in rows))
+
+
+def fed(name: str, cases: int, seed: int, folder: Path) -> dict[str, object]:
+    """Feed a reader; returns a row of the table. Each kind of failure is told and kept once."""
+    seeds, refused, failed = READERS[name][2](), 0, Counter()
+    for case in range(cases):
+        data = changed(seeds[case % len(seeds)], random.Random(f'{seed}/{case}'))
+        try:
+            refused += check(name, data, folder)
+        except AssertionError as error:
+            if str(error)[:60] not in failed:
+                Path(f'fuzz-{name}-{seed}-{case}').write_bytes(data)
+                print(f'case {case}: {error}', flush=True)
+            failed[str(error)[:60]] += 1
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f'{args.reader}: {args.cases} cases, {refused} refused, {sum(failed.values())} failed, {held} MiB at most')
-    return int(bool(failed))
+    return dict(reader=name, cases=cases, refused=refused, failed=failed.total(), mib=held)
 
 
 def followed(args: argparse.Namespace, seeds: list[bytes], folder: Path) -> int:
@@ -237,7 +249,7 @@ def followed(args: argparse.Namespace, seeds: list[bytes], folder: Path) -> int:
     for number, data in enumerate(seeds):
         (corpus / str(number)).write_bytes(data)
     options = [f'-runs={args.cases}', f'-seed={args.seed + 1}', f'-timeout={SECONDS}', '-rss_limit_mb=2048']
-    atheris.Setup([sys.argv[0], *options, str(corpus)], lambda data: check(args.reader, data, folder) and None)
+    atheris.Setup([sys.argv[0], *options, str(corpus)], lambda data: check(args.readers[0], data, folder) and None)
     atheris.Fuzz()
     return 0
 

@@ -18,12 +18,14 @@ from ranet_mm.lab import speed  # noqa: E402
 def test_what_is_varied(capsys):
     options = ['--options', 'width=0.125', '--rounds', '2', '--seconds', '0.001', '--json', 'found.json']
     argv = ['attention56_cifar', '--forms', 'eager', 'deploy', *options]
-    assert benchmark.main([*argv, '--vary', 'batch_size', '1', '3']) == 0
+    assert benchmark.main([*argv, '--profile', '--vary', 'batch_size', '1', '3']) == 0
     found = json.loads(Path('found.json').read_text())
     lines = ['attention56_cifar eager', 'attention56_cifar deploy']
     assert [m['name'] for m in found['models']] == [f'{line} batch_size={n}' for n in (1, 3) for line in lines]
     assert [fit['name'] for fit in found['fits']] == lines
-    assert 'batch_size: attention56_cifar deploy' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'batch_size: attention56_cifar deploy' in out and 'percent of the time in' in out
+    assert all(m['shares']['convolution'] > 0 for m in found['models'])
     eager, deploy = found['models'][2:]  # ratios are to the same batch
     turns = zip(eager['turns'], deploy['turns'], strict=True)
     assert deploy['ratio']['lowest'] == pytest.approx(min(b / a for a, b in turns))
@@ -48,6 +50,28 @@ def test_depth_is_in_the_name_and_width_an_option(capsys):
         with FlopCounterMode(display=False) as flops, torch.no_grad():
             model(torch.zeros(1, 3, 32, 32))
         assert 2 * row['macs'] == flops.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ('layer', 'kind'),
+    [
+        (torch.nn.Conv2d(32, 64, 3), 'convolution'), (torch.nn.BatchNorm2d(32), 'normalization'),
+        (torch.nn.ReLU(), 'activation'), (torch.nn.MaxPool2d(3), 'pooling and interpolation'),
+        (torch.nn.Upsample(scale_factor=2, mode='bilinear'), 'pooling and interpolation'),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize('train', [False, True])
+def test_shares_of_a_step_that_does_one_thing(layer, kind, train):
+    x = torch.randn(4, 32, 64, 64, requires_grad=train)
+
+    def step():
+        y = layer(x)
+        if train:
+            torch.autograd.backward(y, y.detach())
+
+    found = speed.shares(step, x.device)
+    assert sum(found.values()) == pytest.approx(1)
+    assert max(found, key=found.get) == kind
 
 
 def test_exponents_of_times_that_follow_a_power():

@@ -16,7 +16,8 @@ pytest.importorskip('mmpretrain')
 if not hasattr(os, 'fork'):
     pytest.skip('a run is killed in a fork', allow_module_level=True)
 
-import kills
+import faults
+import runs
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, get_worker_info
 
 from ranet_mm import files
@@ -32,13 +33,13 @@ IMAGES = 'image folder, 2 data workers, augmentation'
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
     """A config with augmentation in data workers, the folder of its runs, and what the run comes to unharmed."""
-    kills.imported()
+    runs.imported()
     folder = tmp_path_factory.mktemp('whole')
-    config = kills.config(IMAGES, folder)
+    config = runs.config(IMAGES, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert sitting(folder, config, 'whole') == (0, '')
-    return config, folder, kills.final(folder / 'whole')
+    return config, folder, runs.final(folder / 'whole')
 
 
 def sitting(folder, config, work_dir, *options, kill_at=None):
@@ -46,7 +47,7 @@ def sitting(folder, config, work_dir, *options, kill_at=None):
     log = Path('log')
     log.unlink(missing_ok=True)
     argv = [config, '--work-dir', str(folder / work_dir), *options]
-    (code,) = kills.end(kills.begin(argv, kills.Shared(), 1, kill_at))
+    (code,) = runs.end(runs.begin(argv, runs.Shared(), 1, kill_at))
     return code, '\n'.join(line for line in log.read_text().splitlines() if line.startswith(('error', 'warning')))
 
 
@@ -56,14 +57,14 @@ def test_killed_while_it_writes_files(whole):
     codes = [sitting(folder, config, 'killed', '--resume', kill_at=event)[0] for event in (23, 30)]
     assert codes == [-signal.SIGKILL] * 2
     assert sitting(folder, config, 'killed', '--resume')[0] == 0
-    assert kills.differing(kills.final(folder / 'killed'), expected) == []
+    assert runs.differing(runs.final(folder / 'killed'), expected) == []
 
 
 def test_a_full_disk_ends_a_run_in_one_sentence(whole, monkeypatch):
     """The checkpoint before the one that does not fit is there still, though one is to be kept."""
     config, folder, expected = whole
     options = ['--cfg-options', 'default_hooks.checkpoint.max_keep_ckpts=1']
-    work, limit = kills.work, (folder / 'whole/epoch_3.pth').stat().st_size // 2
+    work, limit = runs.work, (folder / 'whole/epoch_3.pth').stat().st_size // 2
 
     def limited(*args):
         Path.write_bytes, original = lambda path, data: (shrink(path), original(path, data))[1], Path.write_bytes
@@ -73,7 +74,7 @@ def test_a_full_disk_ends_a_run_in_one_sentence(whole, monkeypatch):
         if path.name.endswith('-epoch_2.pth'):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    monkeypatch.setattr(kills, 'work', limited)
+    monkeypatch.setattr(runs, 'work', limited)
     code, said = sitting(folder, config, 'full', *options)
     assert code == 1
     assert said.startswith('error: file ')
@@ -82,9 +83,9 @@ def test_a_full_disk_ends_a_run_in_one_sentence(whole, monkeypatch):
     assert [path.name for path in (folder / 'full').glob('*epoch_[12].pth') if 'best' not in path.name] == [
         'epoch_1.pth'
     ]
-    monkeypatch.setattr(kills, 'work', work)
+    monkeypatch.setattr(runs, 'work', work)
     assert sitting(folder, config, 'full', '--resume', *options)[0] == 0
-    assert kills.differing(kills.final(folder / 'full'), expected) == ['files']
+    assert runs.differing(runs.final(folder / 'full'), expected) == ['files']
     assert [path.name for path in (folder / 'full').glob('epoch_*')] == ['epoch_3.pth']
 
 
@@ -109,15 +110,15 @@ def test_any_number_of_data_workers_gives_the_same_weights(whole, workers):
     config, folder, expected = whole
     options = [f'train_dataloader.num_workers={workers}', f'val_dataloader.num_workers={workers}']
     assert sitting(folder, config, f'of{workers}', '--cfg-options', *options) == (0, '')
-    assert kills.differing(kills.final(folder / f'of{workers}'), expected) == []
+    assert runs.differing(runs.final(folder / f'of{workers}'), expected) == []
 
 
 @pytest.mark.slow  # eight runs, each killed six times
-@pytest.mark.parametrize('way', kills.WAYS)
+@pytest.mark.parametrize('way', runs.WAYS)
 def test_six_kills(way, tmp_path):
-    kills.imported()
-    row = kills.torment(way, 6, tmp_path, random.Random(way))
-    assert (row['kills'], row['unequal']) == (6, [])
+    runs.imported()
+    row = faults.torment(way, 6, tmp_path, random.Random(way))
+    assert (row['times'], row['unequal']) == (6, [])
 
 
 @pytest.mark.slow  # evaluates the metrics

@@ -1,5 +1,7 @@
 """`ranet export`: each format gives the model's logits, and bad input is refused in a sentence."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -38,6 +40,20 @@ def test_logits_of_any_batch_and_size(out, form, capsys):
     exported = export.FORMATS[out.suffix][1](out)
     images = torch.randn(3, 3, 45, 67)
     torch.testing.assert_close(exported(images), model(images), rtol=1e-4, atol=1e-4)
+
+
+def test_nodes_of_onnx_have_the_names_of_their_modules(tmp_path):
+    """Each convolution, that of the mask too, and no path of this machine."""
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxscript')
+    assert run(tmp_path / 'model.onnx') == 0
+    nodes = onnx.load(tmp_path / 'model.onnx').graph.node
+    named = {node.name.partition('/')[0] for node in nodes}
+    model = timm.create_model('attention56_cifar', **SHORT)
+    for part in ('stem', 'stages.0.1.pre.0', 'stages.0.1.mask', 'stages.0.1.trunk.0', 'head'):
+        assert model.get_submodule(part) and any(name.startswith(part) for name in named), part
+    assert len({node.name for node in nodes}) == len(nodes)
+    assert str(Path(export.__file__).parents[1]).encode() not in (tmp_path / 'model.onnx').read_bytes()
 
 
 def test_openvino_file_of_one_size(tmp_path, capsys):

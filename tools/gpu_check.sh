@@ -28,7 +28,7 @@ speed() { # the record's name, then arguments of the benchmark; those that matte
 }
 speed forward "${ours[@]}" --size 32 --baseline "$base" "${narrow[@]}" --bound --vary batch_size $batches \
     --forms channels_last channels_last+bfloat16 channels_last+float16 deploy deploy+bfloat16 deploy+float16
-speed train "${ours[@]}" --size 32 --baseline "$base" "${narrow[@]}" --bound --train --batch-size "$batch" \
+speed train "${ours[@]}" --size 32 --baseline "$base" "${narrow[@]}" --bound --profile --train --batch-size "$batch" \
     --forms channels_last channels_last+bfloat16 channels_last+float16 channels_last+bfloat16+compile
 speed 224 resnetv2_50 attention56 attention92 resnetv2_101 resnet101 "${small[@]}" --batch-size "$large" \
     --forms channels_last+bfloat16 deploy+bfloat16

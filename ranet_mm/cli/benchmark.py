@@ -51,6 +51,7 @@ DEPTH = re.compile(r'(?<=[a-z])\d+(?=_|$)')  # in a model's name
     ),
     option('--train', action='store_true', help='whole training steps instead of forward passes'),
     option('--bound', action='store_true', help='the same convolutions alone take turns too'),
+    option('--profile', action='store_true', help='where the time of each goes, by kind of operator'),
     '--device',
     '--batch-size',
     shared('--options', help='arguments of every model of timm'),
@@ -81,6 +82,8 @@ def main(args: Namespace) -> None:
     print(f'{found["mode"]}, {found["settings"]}, {found["hardware"]}')
     columns = (*COLUMNS, *['over bound'] * args.bound, 'peak MiB')
     print(table([columns, *(cells(row, args.bound) for row in found['models'])]))
+    if shares := [model for model in found['models'] if model['shares']]:
+        print(table([('percent of the time in', *speed.KINDS), *map(share_cells, shares)]))
     if found['fits']:
         print(table([FITTED, *(fit_cells(fit, args.vary[0]) for fit in found['fits'])]))
 
@@ -163,7 +166,7 @@ def prepared(args: Namespace, forms: list[str], device: torch.device) -> Iterato
             continue
         images = torch.randn(args.batch_size, *shape_of(model, name, args), device=device)
         title, line = line_of(f'{label or name} {form}' if len(forms) > 1 else label or name, args)
-        runner = speed.contender(title, model.to(device), form, images, args.train)
+        runner = speed.contender(title, model.to(device), form, images, args.train, args.profile)
         runner.line, runner.at = line, number(args.at)
         yield runner
         if args.bound:
@@ -224,7 +227,7 @@ def report(
     return dict(
         mode='train' if args.train else 'forward', settings=', '.join(asked), options=args.options, hardware=hardware,
         arguments={name: value for name, value in vars(args).items() if name not in ('json', 'debug')},
-        torch=torch.__version__, memory_kept=kept, fits=speed.fits(contenders),
+        torch=torch.__version__, memory_kept=kept, profile=args.profile, fits=speed.fits(contenders),
         models=[speed.summary(c, first[c.name]) for c in contenders],
     )  # fmt: skip
 
@@ -237,6 +240,10 @@ def cells(found: dict[str, Any], bound: bool) -> list[str]:
     middle = [f'{value["median"]:.2f}' if value else '-' for value in (found['work_ratio'], found['over_bound'])]
     peak = '-' if found['peak_mib'] is None else f'{found["peak_mib"]:,.0f}'
     return [found['name'], f'{found["params"]:,}', macs, *speeds, *ratios, *middle[: 1 + bound], peak]
+
+
+def share_cells(found: dict[str, Any]) -> list[str]:
+    return [found['name'], *(f'{100 * share:.0f}' for share in found['shares'].values())]
 
 
 def fit_cells(found: dict[str, Any], what: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from argparse import ArgumentError, Namespace
+from ast import literal_eval
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -28,14 +29,21 @@ from .program import check_ending, command, option, parse_options
 Run = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-4  # of logits, relative and absolute
 FIXED = ('.xml',)  # formats of one size of images
+SCOPES = 'pkg.torch.onnx.name_scopes'  # of a node's metadata: modules from the outermost, and the operator
+NO_MODULE = '_empty_nn_module_stack_from_metadata_hook'  # as PyTorch calls it there
 EIGHTH = 8  # of the images to calibrate with, every so many are looked at in float32 too
 
 
 def write_onnx(model: nn.Module, images: Tensor, draft: Path, axes: Mapping[int, str], opset: int) -> None:
-    torch.onnx.export(
-        model, (images,), str(draft), input_names=['images'], output_names=['logits'], opset_version=opset,
-        dynamic_shapes=(axes,), external_data=False, dynamo=True, verbose=False,
+    program = torch.onnx.export(
+        model, (images,), input_names=['images'], output_names=['logits'], opset_version=opset,
+        dynamic_shapes=(axes,), dynamo=True, verbose=False,
     )  # fmt: skip
+    for number, node in enumerate(program.model.graph):  # viewers show the module that a node is of
+        *_, module, _ = literal_eval(node.metadata_props.get(SCOPES, "['', '']"))
+        node.name = f'{module.removeprefix(NO_MODULE)}/{node.op_type}_{number}'.lstrip('/')
+        node.metadata_props.pop('pkg.torch.onnx.stack_trace', None)  # has paths of this machine
+    program.save(str(draft), external_data=False)
 
 
 def write_openvino(model: nn.Module, images: Tensor, path: Path, axes: Mapping[int, str], opset: int) -> None:

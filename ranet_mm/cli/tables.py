@@ -13,7 +13,7 @@ from .program import command
 
 DOCUMENTS = (
     'README.md', 'configs/ranet/README.md', 'results/README.md', 'docs/results.md', 'docs/detection.md',
-    'docs/segmentation.md', 'docs/performance.md', 'docs/attention.md',
+    'docs/segmentation.md', 'docs/performance.md', 'docs/attention.md', 'docs/reliability.md',
 )  # fmt: skip
 REGION = re.compile(r'(?P<open><!-- (?P<name>[\w/-]+):begin -->\n).*?(?P<close><!-- (?P=name):end -->)', re.DOTALL)
 

@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 import time
@@ -26,6 +27,15 @@ from ..runtimes import DTYPES, PACKAGES, Run, in_form, words_of
 
 MIB = 2**20
 CONVS = (nn.Conv2d, nn.ConvTranspose2d)
+# kinds of operators by their names in the profiler, the first that matches
+KINDS = {
+    'convolution': 'conv|mkldnn|gemm|addmm|linear|::mm',
+    'normalization': 'norm|bn_',
+    'activation': 'relu|threshold|clamp|sigmoid|minimum|maximum',
+    'pooling and interpolation': 'pool|upsample|interpolat',
+    'sums and products': 'add|mul|sum',
+    'other': '',
+}
 
 
 @dataclass
@@ -38,6 +48,7 @@ class Contender:
         images: Of a step.
         macs: Multiply-adds of convolutions and linear layers for one image, forward; None where not counted.
         bound: The same convolutions alone, where they take turns too.
+        shares: Of a step's time by `KINDS`; empty where not asked for or not known.
         peak: MiB that one step holds at most, weights, gradients and momentum included; None where not known.
         line: The name without the value of what is varied, which several then share.
         at: That value, where it is a number.
@@ -51,6 +62,7 @@ class Contender:
     macs: int | None = None
     bound: Contender | None = None
     peak: float | None = None
+    shares: dict[str, float] = field(default_factory=dict)
     line: str = ''
     at: float | None = None
     speeds: list[float] = field(default_factory=list)
@@ -98,15 +110,16 @@ def training(run: Run, model: nn.Module, images: Tensor) -> Callable[[], Any]:
     return step
 
 
-def contender(name: str, model: nn.Module, form: str, images: Tensor, train: bool) -> Contender:
-    """Bring a model into a form, warm up, and see what one step needs."""
+def contender(name: str, model: nn.Module, form: str, images: Tensor, train: bool, profile: bool = False) -> Contender:
+    """Bring a model into a form, warm up, and see what one step needs, and where its time goes with `profile`."""
     counted = complexity(model, images[:1])
     held = resident(model.train(train), train) + images.nbytes
     step = (training if train else forward)(in_form(model, form, images, train), model, images)
     step()  # compiles, chooses algorithms, and makes gradients and momentum
     foreign = {*words_of(form)} & {*PACKAGES}  # whose memory PyTorch does not see
     peak = None if foreign else peak_memory(step, images.device, held)
-    return Contender(name, counted['params'], step, len(images), counted['macs'], peak=peak)
+    found = shares(step, images.device) if profile and not foreign else {}
+    return Contender(name, counted['params'], step, len(images), counted['macs'], peak=peak, shares=found)
 
 
 def convolutions(name: str, model: nn.Module, form: str, images: Tensor, train: bool) -> Contender:
@@ -158,6 +171,22 @@ def resident(model: nn.Module, train: bool) -> int:
     """Bytes that stay between steps: weights and statistics, and in training one momentum for each weight."""
     weights = sum(p.nbytes for p in model.parameters())
     return weights * (1 + train) + sum(b.nbytes for b in model.buffers())
+
+
+def shares(step: Callable[[], Any], device: torch.device, steps: int = 3) -> dict[str, float]:
+    """Of the time of some steps by kind of operator, as the profiler sees it."""
+    activity = getattr(torch.profiler.ProfilerActivity, device.type.upper())
+    with torch.profiler.profile(activities=[activity], acc_events=True) as profile:
+        for _ in range(steps):
+            step()
+        synchronize(device)
+    found, total = dict.fromkeys(KINDS, 0.0), 0.0
+    for event in profile.key_averages():
+        taken = event.self_cpu_time_total if device.type == 'cpu' else event.self_device_time_total
+        kind = next(kind for kind, names in KINDS.items() if re.search(names, event.key.lower()))
+        found[kind] += taken
+        total += taken
+    return {kind: taken / total for kind, taken in found.items()} if total else {}
 
 
 def peak_memory(step: Callable[[], Any], device: torch.device, kept: int) -> float | None:
@@ -219,7 +248,7 @@ def summary(found: Contender, first: Contender) -> dict[str, Any]:
         name=found.name, line=found.line, at=found.at, images=found.images, params=found.params, macs=found.macs,
         images_per_second=spread(found.speeds), ratio=spread(ratios),
         work_ratio=spread([work * ratio for ratio in ratios]) if work else None,
-        over_bound=over_bound, peak_mib=found.peak, turns=found.speeds,
+        over_bound=over_bound, peak_mib=found.peak, shares=found.shares, turns=found.speeds,
     )  # fmt: skip
 
 

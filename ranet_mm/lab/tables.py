@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+from . import fault_tables, mask_tables, records
 from . import grid as grids
-from . import mask_tables, records
 from .markdown import Row, markdown
 from .records import Entry, Record
 
@@ -130,9 +130,23 @@ def speed_parts(run: Record, up: str) -> list[str]:
     parts = [
         f'{speed_heading(run)}: {link}\n',
         f'{plot}\n',
-        markdown(speed_row(model, differ) for model in run['models']),
+        markdown(telling([speed_row(model, differ) for model in run['models']])),
     ]
+    parts += [markdown(share_row(model) for model in run['models'] if model.get('shares'))] * bool(run.get('profile'))
     return [*parts, markdown(fit_row(fit, run) for fit in run['fits'])] if run.get('fits') else parts
+
+
+def telling(rows: Sequence[Row]) -> list[Row]:
+    """Without the columns in which every row says the same."""
+    same = {column for column in rows[0] if len(rows) > 1 and len({row[column] for row in rows}) == 1}
+    return [{column: cell for column, cell in row.items() if column not in same} for row in rows]
+
+
+def share_row(found: Mapping[str, Any]) -> Row:
+    """Where the time of a step goes."""
+    return {
+        'Percent of the time in': found['name'], **{f'{k}:': f'{100 * v:.0f}' for k, v in found['shares'].items()}
+    }  # fmt: skip
 
 
 def speed_heading(run: Record) -> str:
@@ -248,5 +262,5 @@ TABLES = dict(
     results=results_table, steps=steps_table, models=models_table, configs=configs_table, experiments=experiments_table,
     runs=runs_table, speed=speed_tables, detection=partial(dense_table, task='detection', columns=DETECTION),
     segmentation=partial(dense_table, task='segmentation', columns=SEGMENTATION),
-    **mask_tables.TABLES,
+    **mask_tables.TABLES, **fault_tables.TABLES,
 )  # fmt: skip

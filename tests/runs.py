@@ -1,25 +1,14 @@
-"""Runs killed by SIGKILL again and again, each compared with the run that was never killed: `python tests/kills.py`.
+"""Runs of a tiny network on twelve images, in forks of this process, and whether two have come to the same."""
 
-A tiny network on twelve images; each sitting is a fork of this process, so that a kill costs a second or two. A kill
-comes at a random moment of the run, while it writes a checkpoint too.
-
-    python tests/kills.py --kills 100 --record results/reliability/kills.json
-"""
-
-import argparse
 import contextlib
 import gc
-import itertools
 import json
 import mmap
 import os
-import random
 import signal
 import socket
 import struct
 import sys
-import tempfile
-import time
 import traceback
 from functools import cache
 from pathlib import Path
@@ -259,83 +248,6 @@ def same(a, b):
     return a == b
 
 
-def torment(way, kills, folder, generator):
-    """Kill runs of one way so many times; returns a row of the table."""
-    file, processes = config(way, folder), WAYS[way][1]
-    shared, started = Shared(), time.perf_counter()
-    whole = folder / f'{Path(file).stem}_whole'
-    if any(end(begin([file, '--work-dir', str(whole)], shared, processes))):
-        raise RuntimeError(f'the run that nothing happens to has failed: {way}, see {folder}/log')
-    takes, expected = time.perf_counter() - started, final(whole)
-    row = dict(path=way, kills=0, runs=0, lost=0, passed=0, unequal=[])
-    while row['kills'] < kills:
-        row['runs'] += 1
-        work_dir = folder / f'{Path(file).stem}_{row["runs"]}'
-        reached = 0
-        while True:
-            Path('log').write_text('')
-            children = begin([file, '--work-dir', str(work_dir), '--resume'], shared, processes)
-            if row['kills'] < kills:
-                until = time.monotonic() + generator.uniform(0.1, 1.1) * takes
-                while time.monotonic() < until and not ended(children[0]):
-                    time.sleep(0.002)
-            killed = row['kills'] < kills and not ended(children[0])
-            codes = end(children, signal.SIGKILL if killed else None)
-            row['passed'] += Path('log').read_text().count('passed over')
-            if shared[0] >= 0:
-                row['lost'] += max(0, reached - shared[0])
-                reached = shared[1]
-            if not killed:
-                break
-            row['kills'] += 1
-        if any(codes):
-            row['unequal'].append(f'exit {codes}: ' + Path('log').read_text()[-300:])
-            break
-        row['unequal'] += differing(final(work_dir), expected)
-    return row
-
-
 def ended(child):
     with open(f'/proc/{child}/stat') as file:
         return file.read().rpartition(')')[2].split()[0] == 'Z'
-
-
-def table(rows):
-    """The rows in Markdown."""
-    lines = [
-        '| Path | Kills | Runs | Checkpoints passed over | Iterations done again | Equal to the run without a kill |',
-        '| --- | ---: | ---: | ---: | ---: | --- |',
-    ]
-    for row in rows:
-        equal = 'no: ' + ', '.join(row['unequal']) if row['unequal'] else 'yes, bit for bit'
-        lines.append(f'| {row["path"]} | {row["kills"]} | {row["runs"]} | {row["passed"]} | {row["lost"]} | {equal} |')
-    return '\n'.join(lines)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--kills', type=int, default=16, help='in all, shared out over the paths')
-    parser.add_argument('--seed', type=int, default=0, help='of the moments')
-    parser.add_argument('--only', default='', help='paths with this in their name')
-    parser.add_argument('--record', type=Path, help='write the rows to this file too')
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    imported()
-    record = args.record and args.record.absolute()
-    ways = [way for way in WAYS if args.only in way]
-    shares = [args.kills // len(ways) + (place < args.kills % len(ways)) for place in range(len(ways))]
-    rows, generator = [], random.Random(args.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        for way, share in itertools.takewhile(lambda pair: pair[1], zip(ways, shares, strict=True)):
-            rows.append(torment(way, share, Path(folder), generator))
-            print(table(rows).splitlines()[-1], flush=True)
-        os.chdir('/')
-    print(table(rows))
-    if record:
-        files.write_json(record, dict(command=' '.join(['python', *sys.argv]), rows=rows))
-    return int(any(row['unequal'] for row in rows))
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,0 +1,37 @@
+"""Tables of what happened to runs and readers, from the records of `tests/faults.py` and `tests/fuzzing.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from . import records
+from .markdown import Row, markdown
+
+
+def table(root: Path, up: str = '', *, name: str, row: Callable[[Mapping[str, Any]], Row]) -> str:
+    """The rows of one record, and the command that made it."""
+    found = records.load((root / 'results' / 'reliability').glob(f'{name}.json'), root)
+    return '\n'.join(f'`{run["command"]}`\n\n{markdown(map(row, run["rows"]))}' for run in found) or markdown([])
+
+
+def fault_row(found: Mapping[str, Any]) -> Row:
+    unequal = ', '.join(found['unequal'])
+    return {
+        'What happens': found['fault'], 'To': found['path'], 'Times:': found['times'], 'Runs:': found['runs'],
+        'Checkpoints passed over:': found['passed'], 'Steps done again:': found['lost'],
+        'Result': f'differs: {unequal}' if unequal else 'equal, bit for bit',
+    }  # fmt: skip
+
+
+def fuzz_row(found: Mapping[str, Any]) -> Row:
+    numbers = {f'{name.capitalize()}:': f'{found[name]:,}' for name in ('cases', 'refused', 'failed')}
+    return {'Reader': found['reader'], **numbers, 'Peak MiB of the process:': f'{found["mib"]:,}'}
+
+
+TABLES = dict(
+    faults=partial(table, name='faults', row=fault_row),
+    fuzzing=partial(table, name='fuzzing', row=fuzz_row),
+)
