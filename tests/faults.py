@@ -124,6 +124,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--kills', type=int, default=16, help='in all, shared out over the paths')
     parser.add_argument('--others', type=int, default=2, help='of each other fault')
+    parser.add_argument('--only', default='', help='faults with this in their name')
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     parser.add_argument('--record', type=Path, help='write the rows to this file')
     args = parser.parse_args()
@@ -137,7 +138,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         for way, times, fault in cases:
-            if times:
+            if times and args.only in fault:
                 rows.append(torment(way, times, Path(folder), generator, fault))
                 print(rows[-1], flush=True)
         os.chdir('/')

@@ -21,6 +21,7 @@ from mmpretrain.structures import DataSample
 from ranet_mm.cli import train
 from ranet_mm.compiling import compile_units
 from ranet_mm.mm.data.labels import Labels
+from ranet_mm.mm.engine import finite
 from ranet_mm.mm.engine.ema import ExponentialMovingAverage
 from ranet_mm.mm.engine.hooks import runtime_info
 from ranet_mm.mm.engine.hooks.runtime_info import RuntimeInfoHook
@@ -63,7 +64,8 @@ def test_nothing_waits_inside_an_epoch(best, monkeypatch):
         return torch.stack([v.detach().float().reshape(()) for v in values]), lambda wait: wait
 
     monkeypatch.setattr(ResumableTrainLoop, 'run_iter', counted)
-    monkeypatch.setattr(runtime_info, 'on_host', lambda value: False)
+    for module in (runtime_info, finite):
+        monkeypatch.setattr(module, 'on_host', lambda value: False)
     monkeypatch.setattr(runtime_info, 'fetch', fetch)
     assert train.main([best, '--debug']) == 0
     assert waits.seen.total() == 18 and len(waits.seen) > 50  # the step of the average, which lies on the host

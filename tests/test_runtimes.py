@@ -110,6 +110,12 @@ def test_a_model_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / 'port.py'
     file.write_text('from torch import nn\ndef make():\n    return nn.Linear(2, 3)\nwrong = dict\n')
     assert speed.called(f'{file}:make').out_features == 3
+    other = tmp_path / 'other/port.py'  # of the same name
+    other.parent.mkdir()
+    other.write_text(file.read_text().replace('3', '4'))
+    assert speed.called(f'{other}:make').out_features == 4
+    with pytest.raises(ValueError, match=r"absent.py:make' is not known: .*No such file"):
+        speed.called(f'{tmp_path}/absent.py:make')
     with pytest.raises(ValueError, match=r":none' is not known: .*none"):
         speed.called(f'{file}:none')
     with pytest.raises(ValueError, match='it gives dict, and a module is expected'):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import math
 import os
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from statistics import linear_regression, median
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -78,14 +79,22 @@ def called(name: str) -> nn.Module:
     path = Path(place)
     sys.path.insert(0, str(path.parent) if path.suffix == '.py' else os.getcwd())
     try:
-        model = getattr(importlib.import_module(path.stem if path.suffix == '.py' else place), attribute)()
-    except (ImportError, AttributeError) as error:
+        model = getattr(of_file(path) if path.suffix == '.py' else importlib.import_module(place), attribute)()
+    except (ImportError, AttributeError, FileNotFoundError) as error:
         raise ValueError(f'model {name!r} is not known: {error}') from error
     finally:
         del sys.path[0]
     if not isinstance(model, nn.Module):
         raise ValueError(f'model {name!r} is not allowed: it gives {type(model).__name__}, and a module is expected')
     return model
+
+
+def of_file(path: Path) -> ModuleType:
+    """A module under its full path, as another file may have the same name."""
+    spec = importlib.util.spec_from_file_location(str(path.resolve()), path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def forward(run: Run, model: nn.Module, images: Tensor) -> Callable[[], Any]:

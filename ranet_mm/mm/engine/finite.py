@@ -35,7 +35,7 @@ def guard(model: nn.Module, wrapper: Any, always: bool) -> None:
     kept = [buffer.clone() for buffer in buffers]
 
     def update_params(loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        known = always or (not loss.is_cuda and get_world_size() == 1)
+        known = always or (on_host(loss) and get_world_size() == 1)
         if not known or everywhere_finite(loss):
             update(loss, *args, **kwargs)
             copy(buffers, kept)
@@ -47,6 +47,11 @@ def guard(model: nn.Module, wrapper: Any, always: bool) -> None:
             wrapper.zero_grad()
 
     wrapper.update_params = update_params
+
+
+def on_host(value: Any) -> bool:
+    """Whether a value can be read at once."""
+    return not isinstance(value, Tensor) or value.is_cpu
 
 
 @torch.no_grad()

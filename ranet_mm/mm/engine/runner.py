@@ -25,7 +25,7 @@ from ...weights.description import classes_of
 from ..data import by_name, drawn
 from . import continuing, foresight, workdir
 from .console import Console, silent
-from .hooks import ChannelsLastHook, ProgressHook, hook_type
+from .hooks import ChannelsLastHook, InterruptHook, ProgressHook, hook_type
 from .hooks.channels_last import to_channels_last
 from .hooks.checkpoint_guard import unwrapped
 from .loops import by_epoch
@@ -95,19 +95,29 @@ class Runner(MMEngineRunner):
                 'memory: lower num_workers of train_dataloader; --resume goes on from the latest checkpoint'
             ) from error
         finally:
-            self._close_terminal()
+            self._leave()
 
     def test(self) -> dict[str, float]:
         try:
             return super().test()
         finally:
-            self._close_terminal()
+            self._leave()
 
-    def _close_terminal(self) -> None:
-        """Leave the terminal as it was, whatever has happened."""
+    def _leave(self) -> None:
+        """Leave the terminal and the handlers of signals as they were, and end data workers, whatever has happened.
+
+        Workers that are left to the garbage collector wait for five seconds, as it closes their queues first.
+        """
         for hook in self.hooks:
             if isinstance(hook, ProgressHook):
                 hook.close()
+            elif isinstance(hook, InterruptHook):
+                hook.restore()
+        for loop in (self._train_loop, self._val_loop, self._test_loop):
+            loader = getattr(loop, 'dataloader', None)
+            if getattr(loader, '_iterator', None) is not None:
+                loader._iterator._shutdown_workers()
+                loader._iterator = None
 
     def _maybe_compile(self, target: str) -> None:
         """MMEngine compiles whole steps, with the data and the optimizer in them; here it is the network's units."""

@@ -83,12 +83,13 @@ class InterruptHook(Hook):
 
     def _leave(self) -> None:
         """Hand signals back, and end the hook's own group, as `launch.leave` ends the run's."""
-        self._restore()
+        self.restore()
         if self.group is not None:
             torch.distributed.destroy_process_group(self.group)
             self.group = None
 
-    def _restore(self) -> None:
+    def restore(self) -> None:
+        """Hand signals back to those that handled them before."""
         for number, handler in self.previous.items():
             signal.signal(number, handler)
         self.previous = {}
@@ -99,4 +100,4 @@ class InterruptHook(Hook):
                 os._exit(1)
             return
         self.interrupted = True
-        self._restore()
+        self.restore()

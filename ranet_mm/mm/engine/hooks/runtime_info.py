@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from ....registry import HOOKS
+from ..finite import on_host
 
 
 @HOOKS.register_module()
@@ -63,11 +64,6 @@ class RuntimeInfoHook(MMEngineRuntimeInfoHook):
     def after_train(self, runner: Runner) -> None:
         self._tell(runner, wait=True)
         super().after_train(runner)
-
-
-def on_host(value: Any) -> bool:
-    """Whether a value can be read at once."""
-    return not isinstance(value, Tensor) or value.is_cpu
 
 
 def fetch(values: list[Tensor]) -> tuple[Tensor, Callable[[bool], bool]]:
