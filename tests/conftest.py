@@ -1,7 +1,9 @@
 """A tiny run: 2 x 6 images, a network of 1/8 of the width, seconds on a CPU."""
 
+import importlib.util
 import itertools
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -57,13 +59,31 @@ default_hooks = dict(checkpoint=dict(save_best=None), logger=dict(interval=1))
 """
 
 
+@pytest.fixture(autouse=True, scope='session')
+def _unformatted():
+    """Configs that a run writes stay unformatted, which saves most of a tiny run's time."""
+    if importlib.util.find_spec('mmengine') is None:
+        yield
+        return
+    import mmengine.config.config
+    from yapf.yapflib import yapf_api
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (yapf_api, mmengine.config.config):
+            patch.setattr(module, 'FormatCode', lambda text, **_: (text, True), raising=module is yapf_api)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch, tmp_path):
-    """Tests run in their own folder, in one process."""
+    """Tests run in their own folder, in one process, and hand signals back."""
     monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE'):
         monkeypatch.delenv(name, raising=False)
     yield
+    left = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    assert left == handlers
     if 'mmengine.registry' in sys.modules:  # a detector's run leaves mmdet as the default scope
         sys.modules['mmengine.registry'].DefaultScope._instance_dict.clear()
 

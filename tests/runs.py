@@ -78,18 +78,18 @@ class Shared:
 
 def imported():
     """Import what a run does, once for all forks."""
-    import mmengine.config.config
     import mmpretrain.apis
     import mmpretrain.visualization  # noqa: F401
     from mmengine import registry as mmengine_registry
+    from yapf.yapflib import yapf_api
 
     from ranet_mm import registry
 
+    yapf_api.FormatCode = lambda text, **_: (text, True)  # a second of each run
     for place in (mmengine_registry, registry):
         for found in list(vars(place).values()):
             if isinstance(found, registry.Registry):
                 found.import_from_location()
-    mmengine.config.config.FormatCode = lambda text, **_: (text, True)  # a second of each run
     gc.collect()
     gc.freeze()
 

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -457,3 +458,16 @@ class TestRecipes:
         kept = ('num_classes', 'mean', 'std', 'to_rgb')
         assert len({str([load(n).data_preprocessor[k] for k in kept]) for n in names}) == 1
         assert all(load(n).test_evaluator.topk == load(n).val_evaluator.topk == (1, 5) for n in names)
+
+
+def test_a_config_is_formatted_once(monkeypatch):
+    from yapf.yapflib import yapf_api
+
+    seen = []
+    for module in (yapf_api, sys.modules['mmengine.config.config']):
+        monkeypatch.setattr(module, 'FormatCode', lambda text, **_: (seen.append(text) or text, True), raising=False)
+    mm_config.format_once()
+    mm_config.format_once()
+    texts = [Config(dict(a=a)).pretty_text for a in (1, 1, 2, 1)]
+    assert len(seen) == 3
+    assert texts == ['a=1', 'a=1', 'a=2', 'a=1']  # as the stand-in leaves them

@@ -1,6 +1,7 @@
 """Hooks that change what the network is trained on."""
 
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ pytest.importorskip('mmpretrain')
 Config = pytest.importorskip('mmengine.config').Config
 Runner = pytest.importorskip('mmengine.runner').Runner
 ProgressiveResizeHook = pytest.importorskip('ranet_mm.mm.engine.hooks').ProgressiveResizeHook
+from ranet_mm.mm.engine import console  # noqa: E402
+from ranet_mm.mm.engine.runner import Runner as OwnRunner  # noqa: E402
 
 
 class Sides(torch.nn.Module):
@@ -90,3 +93,16 @@ def test_a_run_goes_through_the_sizes(write_config, tmp_path):
     half = len(sides) // 2
     assert half > 0
     assert sides == [16] * half + [32] * half
+
+
+def test_runners_of_one_second_share_nothing(write_config, tmp_path, monkeypatch):
+    """As of a test after a validation: MMEngine keeps what a runner logs to by the config's name and the second."""
+    monkeypatch.setattr('mmengine.runner.runner.time.time', lambda: 1e9)
+    cfg, runners = Config.fromfile(write_config()), []
+    for folder in ('first', 'second'):
+        cfg.work_dir = str(tmp_path / folder)
+        runners.append(OwnRunner.from_cfg(cfg))
+    first, second = runners
+    assert [console.run_name(runner) for runner in runners] == [Path(cfg.filename).stem] * 2
+    assert first.logger is not second.logger and first.message_hub is not second.message_hub
+    assert first.visualizer is not second.visualizer

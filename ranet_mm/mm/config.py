@@ -198,4 +198,26 @@ def build_runner(cfg: Config) -> Runner:
 
     from .engine.runner import Runner
 
+    format_once()
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def format_once() -> None:
+    """Have MMEngine format a config once, not each time that it is logged or saved: seconds of every run."""
+    import mmengine.config.config
+    from yapf.yapflib import yapf_api
+
+    original, found = yapf_api.FormatCode, {}
+    if hasattr(original, 'original'):
+        return
+
+    def format_code(text: str, *args: Any, **options: Any) -> tuple[str, bool]:
+        if text not in found:
+            found.clear()
+            found[text] = original(text, *args, **options)
+        return found[text]
+
+    format_code.original = original
+    for module in (yapf_api, mmengine.config.config):  # releases differ in where they look it up
+        if hasattr(module, 'FormatCode'):
+            module.FormatCode = format_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,16 @@ class Runner(MMEngineRunner):
     processes: list[dict[str, Any]] | None = None
     generators: dict[str, Any] | None = None
     drawn: tuple[int | None, dict[str, Any]] = (None, {})
+
+    @property
+    def _experiment_name(self) -> str:
+        """MMEngine keeps loggers, message hubs and visualizers under it: no two runners of a process may share one."""
+        return self._name
+
+    @_experiment_name.setter
+    def _experiment_name(self, name: str) -> None:
+        names = chain([name], (f'{name}-{number}' for number in count(2)))  # the time in it is in seconds
+        self._name = next(name for name in names if not MMLogger.check_instance_created(name))
 
     @staticmethod
     def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
