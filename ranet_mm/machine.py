@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -27,6 +30,33 @@ def keep_memory() -> bool:
     if any(name.startswith('MALLOC_') for name in os.environ):
         return False
     return bool(mallopt(mmap_threshold, most) and mallopt(trim_threshold, most))
+
+
+class SignalStack(ctypes.Structure):
+    """`stack_t` of Linux's signal.h: where a thread's handlers of signals run."""
+
+    _fields_ = [('pointer', ctypes.c_void_p), ('flags', ctypes.c_int), ('size', ctypes.c_size_t)]
+
+
+@contextmanager
+def own_signal_stack() -> Iterator[None]:
+    """Give this thread's stack for signals back to it afterwards.
+
+    OpenVINO puts one of its own there for each of its cores, and where these end in another order than they began
+    leaves one that is no longer mapped: the next signal of a data worker or a subprocess then ends the process.
+    """
+    try:
+        change = ctypes.CDLL(None).sigaltstack
+    except (AttributeError, OSError, TypeError):  # another system
+        yield
+        return
+    before = SignalStack()
+    known = sys.platform == 'linux' and change(None, ctypes.byref(before)) == 0
+    try:
+        yield
+    finally:
+        if known:
+            change(ctypes.byref(before), None)
 
 
 def age() -> float:

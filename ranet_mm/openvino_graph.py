@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .machine import own_signal_stack
+
 if TYPE_CHECKING:
     from openvino import Model
 
@@ -41,6 +43,7 @@ def converted(model: nn.Module, images: Tensor) -> Model:
         return openvino.convert_model(torch.jit.freeze(traced), input=[-1, *sides])
 
 
+@own_signal_stack()
 def quantized(graph: Model, images: Tensor) -> Model:
     """The graph with convolutions and matrix products in 8-bit integers, by NNCF's post-training quantization.
 
@@ -62,6 +65,7 @@ def quantized(graph: Model, images: Tensor) -> Model:
         return nncf.quantize(graph.clone(), data, subset_size=len(images), advanced_parameters=parameters)
 
 
+@own_signal_stack()
 def runner(graph: Model) -> Callable[[Tensor], Tensor]:
     """The graph as a function, (N, C, H, W) -> logits; with as many threads as PyTorch has, and nothing in 16 bits.
 

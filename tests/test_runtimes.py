@@ -1,5 +1,9 @@
 """Forms that a model runs in give its logits, and benchmarks measure what they say."""
 
+import ctypes
+import gc
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -120,6 +124,27 @@ def test_a_model_of_a_file(tmp_path: Path) -> None:
         speed.called(f'{file}:none')
     with pytest.raises(ValueError, match='it gives dict, and a module is expected'):
         speed.called(f'{file}:wrong')
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='of Linux')
+def test_openvino_leaves_the_stack_for_signals_as_it_was() -> None:
+    """It puts its own there; one whose memory is gone ends the process at the next signal."""
+    if find_spec('openvino') is None:
+        pytest.skip('openvino is not installed')
+
+    def stack() -> tuple[int, int]:
+        found = machine.SignalStack()
+        assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found)) == 0
+        return found.pointer, found.size
+
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten()).eval()
+    graph, before = openvino_graph.converted(model, torch.zeros(1, 3, 8, 8)), stack()
+    held = [openvino_graph.runner(graph) for _ in range(3)]
+    assert stack() == before
+    while held:
+        held.pop(0)
+        gc.collect()
+        assert stack() == before
 
 
 def test_what_the_environment_says_of_memory_stays(monkeypatch: pytest.MonkeyPatch) -> None:
