@@ -233,7 +233,8 @@ def final(folder):
 
 def differing(found, expected):
     """The parts in which two runs differ, and of records the fields."""
-    parts = [part for part in expected if part != 'record' and not same(found[part], expected[part])]
+    parts = [part for part in expected if part not in ('record', 'files') and not same(found[part], expected[part])]
+    parts += [f'file {name}' for name in sorted({*found['files']} ^ {*expected['files']})]
     ours, theirs = found['record'], expected['record']
     return parts + [f'record.{name}' for name in {**ours, **theirs} if not same(ours.get(name), theirs.get(name))]
 

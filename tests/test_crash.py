@@ -85,7 +85,7 @@ def test_a_full_disk_ends_a_run_in_one_sentence(whole, monkeypatch):
     ]
     monkeypatch.setattr(runs, 'work', work)
     assert sitting(folder, config, 'full', '--resume', *options)[0] == 0
-    assert runs.differing(runs.final(folder / 'full'), expected) == ['files']
+    assert runs.differing(runs.final(folder / 'full'), expected) == ['file epoch_2.pth']
     assert [path.name for path in (folder / 'full').glob('epoch_*')] == ['epoch_3.pth']
 
 

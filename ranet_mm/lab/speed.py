@@ -30,7 +30,7 @@ MIB = 2**20
 CONVS = (nn.Conv2d, nn.ConvTranspose2d)
 # kinds of operators by their names in the profiler, the first that matches
 KINDS = {
-    'convolution': 'conv|mkldnn|gemm|addmm|linear|::mm',
+    'convolution': 'conv|mkldnn|gemm|addmm|::linear|::mm',
     'normalization': 'norm|bn_',
     'activation': 'relu|threshold|clamp|sigmoid|minimum|maximum',
     'pooling and interpolation': 'pool|upsample|interpolat',
