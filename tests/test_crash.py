@@ -5,6 +5,7 @@ import os
 import random
 import resource
 import shlex
+import shutil
 import signal
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def test_killed_while_it_writes_files(whole):
     assert codes == [-signal.SIGKILL] * 2
     assert sitting(folder, config, 'killed', '--resume')[0] == 0
     assert runs.differing(runs.final(folder / 'killed'), expected) == []
+
+
+def test_killed_behind_the_last_step(whole):
+    """While it writes its record: nothing is left to train, and nothing of the half file stays."""
+    config, folder, expected = whole
+    late = shutil.copytree(folder / 'whole', folder / 'late')
+    (late / f'{files.DRAFT}1-record.json').write_text('{"half')
+    (late / 'record.json').unlink()
+    assert sitting(folder, config, 'late', '--resume') == (0, '')
+    assert runs.differing(runs.final(late), expected) == []
 
 
 def test_a_full_disk_ends_a_run_in_one_sentence(whole, monkeypatch):

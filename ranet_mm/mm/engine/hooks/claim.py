@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from .... import files
 from .. import workdir
 
 
@@ -31,3 +32,7 @@ class ClaimHook(Hook):
             workdir.claim(self.cfg, Path(runner.work_dir), self.clean, runner._resume, *sitting)
             if hasattr(runner, 'write_config'):
                 runner.write_config()
+
+    def after_train(self, runner: Runner) -> None:
+        if is_main_process() and not self.claimed and runner._resume:  # killed behind its last step: none was left
+            files.remove_drafts(Path(runner.work_dir))
