@@ -46,15 +46,16 @@ def fill_disk(child, *_):
 
 
 def damaged(change):
-    """Kill, and change the newest checkpoint where there is one before it."""
+    """Kill, and change the newest checkpoint, once there is one before it."""
 
     def happen(child, work_dir, generator):
-        kill(child)
         found = sorted(work_dir.glob('epoch_*.pth'), key=lambda path: path.stat().st_mtime_ns)
-        if len(found) > 1:
-            data = bytearray(found[-1].read_bytes())
-            found[-1].write_bytes(change(data, generator.randrange(len(data))))
-        return len(found) > 1
+        if len(found) < 2:
+            return False
+        kill(child)
+        data = bytearray(found[-1].read_bytes())
+        found[-1].write_bytes(change(data, generator.randrange(len(data))))
+        return True
 
     return happen
 
