@@ -40,7 +40,7 @@ def write_onnx(model: nn.Module, images: Tensor, draft: Path, axes: Mapping[int,
         dynamic_shapes=(axes,), dynamo=True, verbose=False,
     )  # fmt: skip
     for number, node in enumerate(program.model.graph):  # viewers show the module that a node is of
-        *_, module, _ = literal_eval(node.metadata_props.get(SCOPES, "['', '']"))
+        *_, module = '', *literal_eval(node.metadata_props.get(SCOPES, '[]'))[:-1]
         node.name = f'{module.removeprefix(NO_MODULE)}/{node.op_type}_{number}'.lstrip('/')
         node.metadata_props.pop('pkg.torch.onnx.stack_trace', None)  # has paths of this machine
     program.save(str(draft), external_data=False)

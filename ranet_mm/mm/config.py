@@ -212,10 +212,11 @@ def format_once() -> None:
         return
 
     def format_code(text: str, *args: Any, **options: Any) -> tuple[str, bool]:
-        if text not in found:
+        key = text, repr((args, options))
+        if key not in found:
             found.clear()
-            found[text] = original(text, *args, **options)
-        return found[text]
+            found[key] = original(text, *args, **options)
+        return found[key]
 
     format_code.original = original
     for module in (yapf_api, mmengine.config.config):  # releases differ in where they look it up

@@ -119,10 +119,8 @@ class Runner(MMEngineRunner):
         Workers that are left to the garbage collector wait for five seconds, as it closes their queues first.
         """
         for hook in self.hooks:
-            if isinstance(hook, ProgressHook):
+            if isinstance(hook, ProgressHook | InterruptHook):
                 hook.close()
-            elif isinstance(hook, InterruptHook):
-                hook.restore()
         for loop in (self._train_loop, self._val_loop, self._test_loop):
             loader = getattr(loop, 'dataloader', None)
             if getattr(loader, '_iterator', None) is not None:

@@ -83,12 +83,12 @@ class InterruptHook(Hook):
 
     def _leave(self) -> None:
         """Hand signals back, and end the hook's own group, as `launch.leave` ends the run's."""
-        self.restore()
+        self.close()
         if self.group is not None:
             torch.distributed.destroy_process_group(self.group)
             self.group = None
 
-    def restore(self) -> None:
+    def close(self) -> None:
         """Hand signals back to those that handled them before."""
         for number, handler in self.previous.items():
             signal.signal(number, handler)
@@ -100,4 +100,4 @@ class InterruptHook(Hook):
                 os._exit(1)
             return
         self.interrupted = True
-        self.restore()
+        self.close()
