@@ -6,10 +6,11 @@ ARGS ?=
 
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+PYTEST := $(RUN) -m pytest --numprocesses auto --dist loadfile --timeout 300
 
 OPS := $(VENV)/.ops
 
-.PHONY: train test gpu ops original lint format golden tables site wheel clean help
+.PHONY: train test slow gpu ops original lint format golden tables site wheel clean help
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -17,8 +18,11 @@ help: ## list the targets
 train: $(INSTALLED) ## train CONFIG (handwritten digits by default) and print its test accuracy
 	$(RUN) tools/train.py $(CONFIG) $(ARGS)
 
-test: $(INSTALLED) ## run the tests
-	$(RUN) -m pytest --numprocesses auto --dist loadfile --timeout 300 $(ARGS)
+test: $(INSTALLED) ## run the tests that take seconds
+	$(PYTEST) -m 'not slow' $(ARGS)
+
+slow: $(INSTALLED) ## run the other tests: whole runs, several processes, compilers, kills
+	$(PYTEST) -m slow $(ARGS)
 
 gpu: $(INSTALLED) ## run the tests that need a GPU
 	$(RUN) -m pytest tests/test_gpu.py $(ARGS)

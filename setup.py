@@ -17,6 +17,7 @@ EXPLAIN = ['captum>=0.7', 'grad-cam>=1.5', 'torchinfo']
 TIMM = ['timm>=1.0.25', 'safetensors', 'tqdm']
 REPORT = ['plotly>=6', 'jinja2', 'matplotlib', 'scikit-learn>=1.5']
 DOCS = ['mkdocs-material>=9.6', 'mkdocstrings[python]>=0.30']
+TRACKERS = ['mlflow-skinny>=3', 'tensorboard', 'wandb']
 EXTRAS = {
     'timm': TIMM,
     'attend': [*TIMM, 'matplotlib'],
@@ -36,6 +37,7 @@ EXTRAS = {
         *EXPLAIN,
         *REPORT,
         *DOCS,
+        *TRACKERS,
         'hypothesis>=6',
         'modelindex',
         'playwright',

@@ -40,6 +40,7 @@ def seen(names=('stages.0.1', 'stages.1.1'), size=32, **options):
     return Seen(torch.rand(3, size, size), dict.fromkeys(names, maps), [('cat', 0.75), ('dog', 0.25)], **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('more', [[], ['--compare', '--channels', '3', '5'], ['--against', 'attention56_cifar.digits']])
 def test_a_sheet_for_each_image(photo, capsys, more):
     paths = [photo('one/a.png'), photo('two/a.png', seed=1)]
@@ -184,6 +185,7 @@ def trained(write_config, tmp_path, more, name):
     return run.model.state_dict(), torch.get_rng_state(), np.random.get_state()[1].copy()
 
 
+@pytest.mark.slow
 def test_the_hook_sends_masks_and_changes_nothing(write_config, tmp_path):
     hook = "custom_hooks = [*_base_.custom_hooks, dict(type='ranet_mm.MaskVisualizationHook', interval=2, images=2)]\n"
     short = 'train_cfg = dict(max_epochs=1)\ntrain_dataloader = dict(batch_size=3, num_workers=0, dataset=train)\n'
@@ -208,13 +210,35 @@ def test_arguments_of_the_hook(argument, value):
         hooks.MaskVisualizationHook(**{argument: value})
 
 
-def test_tensorboard(tmp_path):
+@pytest.mark.slow
+def test_each_tracker_gets_masks_and_numbers(write_config, tmp_path, monkeypatch):
+    """Weights & Biases offline, MLflow in files: as they come, fed by a run."""
     accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator', reason='no tensorboard')
-    visualization = pytest.importorskip('mmengine.visualization')
-    backend = visualization.TensorboardVisBackend(str(tmp_path))
-    backend.add_image('attention_0.png', pixels(overview([seen()])), step=4)
-    backend.add_scalars({'attention/stages.0.1/mean': 0.5}, step=4)
-    backend.close()
-    found = accumulator.EventAccumulator(str(tmp_path)).Reload().Tags()
-    assert found['images'] == ['attention_0.png']
-    assert found['scalars'] == ['attention/stages.0.1/mean']
+    mlflow = pytest.importorskip('mlflow', reason='no mlflow')
+    pytest.importorskip('wandb', reason='no wandb')
+    store = f'file://{tmp_path}/mlruns'
+    monkeypatch.setenv('MLFLOW_ALLOW_FILE_STORE', 'true')
+    backends = [
+        dict(type='TensorboardVisBackend'),
+        dict(type='WandbVisBackend', init_kwargs=dict(mode='offline', project='masks')),
+        dict(type='MLflowVisBackend', tracking_uri=store, tracked_config_keys=['work_dir']),
+    ]
+    more = (
+        'train_cfg = dict(max_epochs=1)\n'
+        "custom_hooks = [*_base_.custom_hooks, dict(type='ranet_mm.MaskVisualizationHook', interval=6, images=2)]\n"
+        f"visualizer = dict(type='UniversalVisualizer', vis_backends={backends})\n"
+    )
+    trained(write_config, tmp_path, more, 'run')
+    name, written = 'attention/stages.0.1/mean', tmp_path / 'run'
+    (run,) = mlflow.search_runs(experiment_names=['Default'], output_format='list')
+    assert 0 < run.data.metrics[name] < 1
+    (events,) = written.rglob('events.out.tfevents.*')
+    board = accumulator.EventAccumulator(str(events)).Reload()
+    assert board.Scalars(name)[-1].value == pytest.approx(run.data.metrics[name])
+    (log,) = written.rglob('run-*.wandb')
+    assert name.encode() in log.read_bytes()
+    for picture in ('attention_0.png', 'attention_1.png'):
+        assert picture in board.Tags()['images']
+        (kept,) = (tmp_path / 'mlruns').rglob(picture)
+        (sent,) = log.parent.rglob(f'{picture}_*.png')
+        assert (np.asarray(Image.open(kept)) == np.asarray(Image.open(sent))).all()

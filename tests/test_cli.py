@@ -243,6 +243,7 @@ class TestPredict:
         assert best.split()[:2] == [image, first['predictions'][0]['label']]
         assert next_best.split()[0] == first['predictions'][1]['label']
 
+    @pytest.mark.slow
     @pytest.mark.parametrize('which', ['epoch_1.pth', '.pth', '.safetensors', 'file.xml', 'file.onnx'])
     def test_a_checkpoint_says_what_model_it_holds(self, trained, published, which):
         path = published.get(which, trained[1] / which)
@@ -260,6 +261,7 @@ class TestPredict:
             dict(zip(('cat', 'dog'), dumped.scores[row].tolist(), strict=True)), abs=1e-4
         )
 
+    @pytest.mark.slow
     def test_bad_input(self, image, trained, capsys):
         Path('text.png').write_text('no image')
         torch.save(dict(w=torch.ones(1)), 'bare.pth')
@@ -308,6 +310,7 @@ class TestPredict:
 
 
 class TestRuntimesOfTest:
+    @pytest.mark.slow
     @pytest.mark.parametrize(('form', 'tolerance'), [('deploy', 1e-5), ('openvino', 1e-5), ('int8', 0.05)])
     def test_scores_are_those_of_the_network_with_averaged_weights(self, trained, form, tolerance):
         for name in dict(openvino=['openvino'], int8=['openvino', 'nncf']).get(form, []):
@@ -673,6 +676,7 @@ class TestPredictions:
             assert 'cannot be read' in refused(capsys, eval_metric, 'bomb.pkl')
         assert not Path('exploded').exists()
 
+    @pytest.mark.slow
     def test_bad_input(self, dumped, capsys):
         for command, option in itertools.product((confusion_matrix, eval_metric), ('none.npz', 'image.png')):
             Path('image.png').touch()
@@ -786,6 +790,7 @@ class TestBenchmark:
         assert first['peak_mib'] * 2**20 > first['params'] * 4 * (3 if mode else 1)
         assert capsys.readouterr().out.count('\n') == 4
 
+    @pytest.mark.slow
     def test_forms_labels_baseline_and_bound(self, capsys):
         Path('port.py').write_text(
             'from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())\n'

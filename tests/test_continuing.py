@@ -52,6 +52,7 @@ def assert_same(found, expected):
         torch.testing.assert_close(found.get(part), expected.get(part), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('step', [3, 8])
 def test_interrupted_between_two_steps_of_the_optimizer(whole, step, monkeypatch, capsys):
     config, folder = whole
@@ -77,6 +78,7 @@ def test_a_checkpoint_has_no_more_where_nothing_waits(whole):
     assert [state['gradients'] for state in last] == [{}]
 
 
+@pytest.mark.slow
 def test_a_run_without_a_seed_goes_on_with_the_one_it_drew(write_config):
     config = write_config(SMALL + PLAIN + 'randomness = dict(seed=None)\n')
     assert train.main([config, '--work-dir', 'whole', '--no-test']) == 0
@@ -84,6 +86,7 @@ def test_a_run_without_a_seed_goes_on_with_the_one_it_drew(write_config):
     assert_same(read_checkpoint('cut/epoch_2.pth'), read_checkpoint('whole/epoch_2.pth'))
 
 
+@pytest.mark.slow
 def test_counts_towards_an_early_stop_go_on(write_config):
     """Of four epochs none is better by 200 %, so that the third one is the second without progress, and the last."""
     stop = "dict(type='EarlyStoppingHook', monitor='accuracy/top1', patience=2, min_delta=200)"

@@ -52,6 +52,7 @@ def sitting(folder, config, work_dir, *options, kill_at=None):
     return code, '\n'.join(line for line in log.read_text().splitlines() if line.startswith(('error', 'warning')))
 
 
+@pytest.mark.slow
 def test_killed_while_it_writes_files(whole):
     """The first kill is amid a checkpoint, the second after one became the file and before `last_checkpoint` did."""
     config, folder, expected = whole

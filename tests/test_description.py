@@ -72,6 +72,7 @@ class TestTimm:
 class TestPrograms:
     """What `ranet NAME` makes of a file that says its network."""
 
+    @pytest.mark.slow
     def test_export_uses_it(self, model, published, tmp_path, capsys):
         from ranet_mm.cli import export
 

@@ -649,6 +649,7 @@ def test_data_speed_measures_both_paths(capsys):
         data_speed.main([argv[0], '--rounds', '0'])
 
 
+@pytest.mark.slow
 def test_overhead_is_measured_in_turns(capsys):
     argv = [str(ROOT / 'configs/ranet/att56_digits.py'), '--steps', '3', '--json', 'steps.json', '--debug']
     assert overhead.main(argv) == 0

@@ -141,6 +141,7 @@ def run(code, *path):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_import_after_mmpretrain():
     assert run('import mmpretrain, ranet_mm, json; print(json.dumps(mmpretrain.list_models("att")))', ROOT) == sorted(
         n for n in NAMES if n.startswith('att')

@@ -64,6 +64,7 @@ def test_lines_are_what_the_whole_file_says(capsys):
     assert not [*Path().glob('.part-*')]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('left', [0, 1, 200])
 def test_a_run_that_was_cut_off_goes_on(left, capsys):
     make(8, broken=9)

@@ -400,6 +400,7 @@ def features(backbone):
     return MODELS.build(backbone)(torch.zeros(1, 3, 32, 32))[-1].shape[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('study', sorted({p.parent.name for p in SWEEPS}))
 def test_committed_sweeps_are_runs_that_can_start(study, monkeypatch):
     """Every option changes a field that exists, and every head fits its network."""

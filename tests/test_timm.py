@@ -341,6 +341,7 @@ def test_fx_is_equal_and_can_be_scripted(images, options):
     torch.testing.assert_close(torch.jit.script(traced)(images), model(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', COMPILED[:4])
 def test_export_with_dynamic_batch_and_size(options):
     model, dim = short(**options), torch.export.Dim
@@ -356,6 +357,7 @@ def test_export_of_a_fixed_size(images):
     torch.testing.assert_close(torch.export.export(model, (images,)).module()(images), model(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', COMPILED[:5])
 def test_compile_has_no_graph_break(images, options):
     model = short(**options)
@@ -586,6 +588,7 @@ def example_of_fine_tuning():
     return text.split('<!-- run by tests/test_timm.py -->\n```python\n')[1].split('```')[0]
 
 
+@pytest.mark.slow
 def test_runner_registers_the_models_for_a_script(tmp_path):
     (tmp_path / 'helper.py').write_text('NAME = "attention56"')
     script = tmp_path / 'script.py'
