@@ -17,6 +17,11 @@ OLD = 3600.0  # seconds after which a draft is what a killed process has left
 BLOCK = 2**20  # bytes that are compared or checked at a time
 
 
+def printable(text: str) -> str:
+    """Text from a file in a sentence: line ends and what would steer a terminal are escaped."""
+    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
 @contextmanager
 def whole(path: str | Path, check: Callable[[Path], Any] | None = None) -> Iterator[Path]:
     """Another path to write to, which becomes the file when all is written, checked and on the disk.

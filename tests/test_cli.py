@@ -870,6 +870,10 @@ def test_a_missing_file_is_told_without_an_error_number(tmp_path):
     assert program.sentence(error.value) == f'file {str(tmp_path / "none.json")!r} does not exist'
 
 
+def test_a_name_from_a_file_does_not_steer_the_terminal():
+    assert program.sentence(ValueError('key a\x1b[2J\nb is unexpected')) == r'key a\x1b[2J b is unexpected'
+
+
 def test_version(capsys):
     assert ranet.main(['--version']) == 0
     assert capsys.readouterr().out == f'ranet_mm {ranet_mm.__version__}\n'

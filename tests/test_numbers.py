@@ -1,5 +1,7 @@
 """Numbers: losses that are none, gradients, masks, and what half precision holds."""
 
+import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +111,68 @@ def photos(size):
 def test_no_activation_is_beyond_half_precision(name):
     pytest.importorskip('sklearn')
     assert greatest(name, photos(64 if arch.ARCHS[name].flatten is False else arch.ARCHS[name].img_size)) < HALF / 8
+
+
+# Gradients over depth ------------------------------------------------------------------------------------
+
+
+class TestGradientNorms:
+    def test_the_log_has_those_of_each_part(self, write_config, monkeypatch):
+        pytest.importorskip('mmpretrain')
+        from ranet_mm.cli import train
+
+        step, seen = torch.optim.SGD.step, []
+
+        def watched(optimizer, *args, **kwargs):
+            seen.append([p.grad.double().norm().item() for g in optimizer.param_groups for p in g['params']])
+            return step(optimizer, *args, **kwargs)
+
+        monkeypatch.setattr(torch.optim.SGD, 'step', watched)
+        hook = "custom_hooks = [*_base_.custom_hooks, dict(type='ranet_mm.GradientNormHook', interval=2)]\n"
+        assert train.main([write_config(hook), '--work-dir', 'run', '--cfg-options', 'train_cfg.max_epochs=1']) == 0
+        lines = [json.loads(x) for f in Path('run').rglob('scalars.json') for x in f.read_text().splitlines()]
+        told = {line['step']: line for line in lines if 'gradient/stem' in line}
+        assert [*told] == [2, 4, 6]
+        for number, line in told.items():
+            parts = {key: norm for key, norm in line.items() if key.startswith('gradient/')}
+            stages = [norm for key, norm in parts.items() if 'stages' in key]
+            assert {'gradient/stages.0.1', 'gradient/stages.2.1', 'gradient/head'} <= {*parts}
+            assert (parts.pop('gradient/least'), parts.pop('gradient/most')) == (min(stages), max(stages))
+            assert math.hypot(*parts.values()) == pytest.approx(math.hypot(*seen[number - 1]), rel=1e-5)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize('name', ['attention56_cifar', 'attention452_cifar'])
+    def test_they_do_not_vanish_over_depth(self, name):
+        """On the way back from the last stage to the first, before the first step; they grow with depth there."""
+        pytest.importorskip('sklearn')
+        torch.manual_seed(0)
+        net = RANetFeatures(name)
+        images = torch.cat([photos(32), torch.randn(6, 3, 32, 32)])
+        net(images).mean((2, 3)).square().sum().backward()
+        parts = {}
+        for key, value in net.named_parameters():
+            if key.startswith('stages.'):
+                parts.setdefault(key.split('.')[1], []).append(value.grad.norm().item())
+        norms = [math.hypot(*found) for found in parts.values()]
+        assert math.isfinite(max(norms))
+        assert min(norms) == norms[-1] > 0
+
+
+@pytest.mark.parametrize('name', ['attention56_cifar.digits', 'attention56_cifar.cifar10', 'attention92_cifar.cifar10'])
+def test_weights_that_ship_answer_in_half_precision(name):
+    """As in single precision, on photographs."""
+    timm = pytest.importorskip('timm')
+    pytest.importorskip('sklearn')
+    import ranet_mm.timm  # noqa: F401
+
+    model = timm.create_model(name, pretrained=True).eval()
+    channels, side, _ = model.pretrained_cfg['input_size']
+    images = photos(side)[:, :channels]
+    with torch.no_grad():
+        whole = model(images).softmax(1)
+        half = model.half()(images.half()).float().softmax(1)
+    assert half.isfinite().all()
+    assert (whole - half).abs().max() < 0.02
 
 
 # A loss that is no number -------------------------------------------------------------------------------

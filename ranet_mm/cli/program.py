@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..files import printable
 from ..machine import keep_memory
 
 COMMAND = 'ranet'
@@ -168,7 +169,7 @@ def sentence(error: Exception) -> str:
         text = f'file {str(error.filename)!r} does not exist'
     if isinstance(error, KeyError):
         text = text.strip('\'"').split('. Please check')[0]
-    return ' '.join(text.split()).rstrip('.')
+    return printable(' '.join(text.split()).rstrip('.'))
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:

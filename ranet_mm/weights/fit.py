@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..arch import named
+from ..files import printable
 from ..network import RANetFeatures
 from . import keys
 from .keys import BACKBONE, COUNTER, FIRST_CONV, HEAD
@@ -17,7 +18,7 @@ from .keys import BACKBONE, COUNTER, FIRST_CONV, HEAD
 def misfits(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], adapted: Collection[str] = (), ones: bool = False
 ) -> str:
-    """What does not fit, as `missing: ...; unexpected: ...; misshaped: ...`; empty where everything does.
+    """What does not fit, as `missing: ...; unexpected: ...; misshaped: ...; mistyped: ...`; empty where all fits.
 
     Args:
         ours: Arrays, or their shapes, by the keys that are expected.
@@ -25,6 +26,7 @@ def misfits(
         adapted: Keys that may differ.
         ones: Whether dimensions of 1 may differ.
     """
+    mistyped = [f'{key} {theirs[key].dtype}' for key in ours if key in theirs and _is_other(ours[key], theirs[key])]
     shapes = [{key: tuple(getattr(value, 'shape', value)) for key, value in side.items()} for side in (ours, theirs)]
     ours, theirs = ({k: v for k, v in side.items() if k not in adapted} for side in shapes)
     found = dict(
@@ -35,8 +37,15 @@ def misfits(
             for key, shape in ours.items()
             if key in theirs and _counted(theirs[key], ones) != _counted(shape, ones)
         ],
+        mistyped=mistyped,
     )
     return '; '.join(f'{kind}: {listed(keys)}' for kind, keys in found.items() if keys)
+
+
+def _is_other(ours: Any, theirs: Any) -> bool:
+    """Whether PyTorch would round or cut numbers to copy them: complex ones, or 8-bit integers without their scale."""
+    both = isinstance(ours, Tensor) and isinstance(theirs, Tensor)
+    return both and ours.is_floating_point() and not theirs.is_floating_point()
 
 
 def _counted(shape: Sequence[int], ones: bool) -> list[int]:
@@ -44,8 +53,8 @@ def _counted(shape: Sequence[int], ones: bool) -> list[int]:
 
 
 def listed(keys: Sequence[str], most: int = 4) -> str:
-    """The first names of many, for a sentence."""
-    return ', '.join(keys[:most]) + (f' and {len(keys) - most} more' if len(keys) > most else '')
+    """The first names of many, for a sentence; what cannot be printed is escaped."""
+    return ', '.join(map(printable, keys[:most])) + (f' and {len(keys) - most} more' if len(keys) > most else '')
 
 
 def check(what: str, found: str) -> None:

@@ -13,6 +13,7 @@ from .checkpoint import CheckpointHook
 from .checkpoint_guard import CheckpointGuardHook
 from .data_guard import DataGuardHook
 from .final_test import FinalTestHook
+from .gradient_norm import GradientNormHook
 from .interrupt import InterruptHook
 from .mask_visualization import MaskVisualizationHook
 from .progress import ProgressHook
@@ -22,8 +23,8 @@ from .runtime import RuntimeHook
 from .runtime_info import RuntimeInfoHook
 
 __all__ = [
-    'ChannelsLastHook', 'CheckpointGuardHook', 'CheckpointHook', 'DataGuardHook', 'FinalTestHook', 'InterruptHook',
-    'MaskVisualizationHook', 'ProgressHook', 'ProgressiveResizeHook', 'RecordHook', 'RuntimeHook',
+    'ChannelsLastHook', 'CheckpointGuardHook', 'CheckpointHook', 'DataGuardHook', 'FinalTestHook', 'GradientNormHook',
+    'InterruptHook', 'MaskVisualizationHook', 'ProgressHook', 'ProgressiveResizeHook', 'RecordHook', 'RuntimeHook',
     'RuntimeInfoHook',
 ]  # fmt: skip
 
