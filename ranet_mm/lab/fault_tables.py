@@ -1,4 +1,4 @@
-"""Tables of what happened to runs and readers, from the records of `tests/faults.py` and `tests/fuzzing.py`."""
+"""Tables of reliability, from the records of `tests/faults.py`, `tests/fuzzing.py` and `tests/gradients.py`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,12 @@ def fuzz_row(found: Mapping[str, Any]) -> Row:
     return {'Reader': found['reader'], **numbers, 'Peak MiB of the process:': f'{found["mib"]:,}'}
 
 
+def gradient_row(found: Mapping[str, Any]) -> Row:
+    return {'Part': found['part'], **{f'Step {step}:': f'{norm:.3g}' for step, norm in found['norms'].items()}}
+
+
 TABLES = dict(
     faults=partial(table, name='faults', row=fault_row),
+    gradients=partial(table, name='gradients', row=gradient_row),
     fuzzing=partial(table, name='fuzzing', row=fuzz_row),
 )
