@@ -12,9 +12,13 @@ from .markdown import Row, markdown
 from .records import Record
 
 
+def measurements(root: Path) -> list[Record]:
+    return records.load((root / 'results' / 'attention').glob('*.json'), root)
+
+
 def attention_tables(root: Path, up: str = '', *, part: str, row: Callable[[Mapping[str, Any]], Row]) -> str:
-    """A table of one part of each measurement of masks, headed by the network and its images."""
-    found = records.load((root / 'results' / 'attention').glob('*.json'), root)
+    """A table of one part of each measurement of weights that ship, headed by the network and its images."""
+    found = [run for run in measurements(root) if 'training' not in run]
     tables = [
         f'{run["model"]}, {attention_images(run, part)}: [{Path(run["file"]).name}]({up}{run["file"]})\n\n'
         f'{markdown(map(row, run[part]))}'
@@ -60,7 +64,25 @@ def statistics_row(found: Mapping[str, Any]) -> Row:
     return {'Module': found['module'], **means, **shares}
 
 
+def type_tables(root: Path, up: str = '') -> str:
+    """Networks that were trained to be compared: accuracy without their masks, and what these are like over depth."""
+    found = [run for run in measurements(root) if 'training' in run]
+    lines = [
+        {
+            'Attention': run['model'],
+            **{f'{x["mask"]}, %:': f'{x["accuracy"]:.1f}' for x in run['ablations'] if not x['module']},
+        }
+        for run in found
+    ]
+    rows = [{'Attention': run['model'], **statistics_row(x)} for run in found for x in run['statistics']]
+    commands = '\n'.join(
+        f'- {run["model"]}: [{Path(run["file"]).name}]({up}{run["file"]}), `{run["training"]}`' for run in found
+    )
+    return '\n'.join((commands + '\n', markdown(lines), markdown(rows))) if found else markdown([])
+
+
 TABLES = dict(
+    types=type_tables,
     ablations=partial(attention_tables, part='ablations', row=ablation_row),
     deletion=partial(attention_tables, part='curves', row=curves_row),
     objects=partial(attention_tables, part='objects', row=objects_row),

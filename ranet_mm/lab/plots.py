@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from .. import files
 from . import grid as grids
-from . import records
+from . import mask_tables, records
 from .records import Entry
 from .tables import SWEEPS, label, speed_heading
 
@@ -96,6 +96,22 @@ def speed(root: Path, stem: str) -> Figure | None:
     )  # fmt: skip
 
 
+def pixels(root: Path, kind: str) -> Figure | None:
+    """Probability of the predicted class against the share of pixels by `deletion` or `insertion`, a line a method."""
+    found = [run for run in mask_tables.measurements(root) if 'training' not in run]
+    if not found:
+        return None
+    lines = {way['way']: [_short(value) for value in way[kind]['curve']] for way in found[0]['curves']}
+    series = [
+        dict(name=name, x=[_short(100 * n / (len(y) - 1)) for n in range(len(y))], y=y, low=None, high=None)
+        for name, y in lines.items()
+    ]
+    x = dict(deletion='pixels painted over, %', insertion='pixels put back, %')[kind]
+    return dict(
+        title=f'{kind}, {found[0]["model"]}', x=x, y='probability of the class predicted', lines=True, series=series
+    )  # fmt: skip
+
+
 def _ordered(found: dict[str, float]) -> dict[str, float]:
     return dict(x=_short(found['median']), low=_short(found['lowest']), high=_short(found['highest']))
 
@@ -149,8 +165,9 @@ def _draw(figure: Figure) -> Any:
         _draw_rows(axes, rows)
         return canvas
     for series in figure['series']:
-        line_style = '-' if series['low'] else ''
-        (line,) = axes.plot(series['x'], series['y'], marker='o', ls=line_style, label=series['name'])
+        joined = series['low'] or figure.get('lines')
+        form = dict(marker='' if figure.get('lines') else 'o', ls='-' if joined else '')
+        (line,) = axes.plot(series['x'], series['y'], label=series['name'], **form)
         if series['low']:
             axes.fill_between(series['x'], series['low'], series['high'], color=line.get_color(), alpha=0.15, lw=0)
     if figure.get('log'):
@@ -189,4 +206,6 @@ PLOTS: dict[str, Callable[[Path], Figure | None]] = {
     'docs/plots/gpu-epochs.svg': partial(curves, sweep='gpu/01_fast', against='epoch'),
     'docs/plots/gpu-time.svg': partial(curves, sweep='gpu/01_fast', against='seconds'),
     'docs/plots/parameters.svg': parameters,
+    'docs/plots/attention-deletion.svg': partial(pixels, kind='deletion'),
+    'docs/plots/attention-insertion.svg': partial(pixels, kind='insertion'),
 }
