@@ -35,8 +35,40 @@ def gradient_row(found: Mapping[str, Any]) -> Row:
     return {'Part': found['part'], **{f'Step {step}:': f'{norm:.3g}' for step, norm in found['norms'].items()}}
 
 
+def mutant_row(found: Mapping[str, Any]) -> Row:
+    left = found['tried'] - found['same']
+    counts = {'Mutants:': f'{found["mutants"]:,}', 'Tried:': found['tried'], 'Change nothing:': found['same']}
+    return {
+        'Module': found['module'],
+        **counts,
+        'Noticed of the others, %:': f'{100 * found["killed"] / max(1, left):.0f}',
+    }
+
+
+def code(line: str) -> str:
+    """A line of Python in a table."""
+    return f'`{line}`'.replace('|', r'\|')
+
+
+def mutant_tables(root: Path, up: str = '') -> str:
+    """The modules with all of them together, and each mutant that the tests let pass, with the reason."""
+    found = records.load((root / 'results' / 'reliability').glob('mutants.json'), root)
+    if not found:
+        return markdown([])
+    rows = found[0]['rows']
+    whole = {key: sum(row[key] for row in rows) for key in ('mutants', 'tried', 'same', 'killed')}
+    lives = [life for row in rows for life in row['lives']]
+    passed = [
+        {'Module': life['module'], **{place.capitalize(): code(life[place]) for place in ('before', 'after')},
+         'Why nothing notices': life['reason'] or '-'}
+        for life in lives
+    ]  # fmt: skip
+    return '\n'.join((markdown(map(mutant_row, [*rows, dict(module='all', **whole)])), markdown(passed)))
+
+
 TABLES = dict(
     faults=partial(table, name='faults', row=fault_row),
+    mutants=mutant_tables,
     gradients=partial(table, name='gradients', row=gradient_row),
     fuzzing=partial(table, name='fuzzing', row=fuzz_row),
 )

@@ -50,6 +50,7 @@ class Contender:
         macs: Multiply-adds of convolutions and linear layers for one image, forward; None where not counted.
         bound: The same convolutions alone, where they take turns too.
         shares: Of a step's time by `KINDS`; empty where not asked for or not known.
+        start: Seconds to bring it into the form and to compute the first step, compiling included.
         peak: MiB that one step holds at most, weights, gradients and momentum included; None where not known.
         line: The name without the value of what is varied, which several then share.
         at: That value, where it is a number.
@@ -63,6 +64,7 @@ class Contender:
     macs: int | None = None
     bound: Contender | None = None
     peak: float | None = None
+    start: float | None = None
     shares: dict[str, float] = field(default_factory=dict)
     line: str = ''
     at: float | None = None
@@ -123,12 +125,14 @@ def contender(name: str, model: nn.Module, form: str, images: Tensor, train: boo
     """Bring a model into a form, warm up, and see what one step needs, and where its time goes with `profile`."""
     counted = complexity(model, images[:1])
     held = resident(model.train(train), train) + images.nbytes
+    began = time.perf_counter()
     step = (training if train else forward)(in_form(model, form, images, train), model, images)
     step()  # compiles, chooses algorithms, and makes gradients and momentum
+    start = time.perf_counter() - began
     foreign = {*words_of(form)} & {*PACKAGES}  # whose memory PyTorch does not see
     peak = None if foreign else peak_memory(step, images.device, held)
     found = shares(step, images.device) if profile and not foreign else {}
-    return Contender(name, counted['params'], step, len(images), counted['macs'], peak=peak, shares=found)
+    return Contender(name, counted['params'], step, len(images), counted['macs'], peak=peak, start=start, shares=found)
 
 
 def convolutions(name: str, model: nn.Module, form: str, images: Tensor, train: bool) -> Contender:
@@ -257,7 +261,7 @@ def summary(found: Contender, first: Contender) -> dict[str, Any]:
         name=found.name, line=found.line, at=found.at, images=found.images, params=found.params, macs=found.macs,
         images_per_second=spread(found.speeds), ratio=spread(ratios),
         work_ratio=spread([work * ratio for ratio in ratios]) if work else None,
-        over_bound=over_bound, peak_mib=found.peak, shares=found.shares, turns=found.speeds,
+        over_bound=over_bound, peak_mib=found.peak, start=found.start, shares=found.shares, turns=found.speeds,
     )  # fmt: skip
 
 

@@ -165,6 +165,7 @@ def speed_row(found: Mapping[str, Any], by_work: bool) -> Row:
         'Ratio (lowest to highest):': '{median:.2f} ({lowest:.2f} to {highest:.2f})'.format(**ratio), **work,
         'Time over its convolutions alone:': f'{over["median"]:.2f}' if over else '-',
         'Peak MiB:': '-' if found['peak_mib'] is None else f'{found["peak_mib"]:,.0f}',
+        'Seconds to the first step:': f'{found["start"]:.0f}' if found.get('start') else '-',
     }  # fmt: skip
 
 
