@@ -30,36 +30,36 @@ KNOWN = Path(__file__).with_name('mutants.json')  # those that change nothing, e
 PACKAGE = 'ranet_mm'
 LEAST, TIMES = 60, 4  # seconds that tests may take: at least, and as a multiple of what they take unchanged
 
-# Which tests look at a module, and whether the slow ones among them are run.
-NETWORK = 'layers network numbers golden parity attention recompute layout'
-WEIGHTS = 'backbone_weights checkpoint convert description safe_files same_answers fuzz by_name hub mm card'
-RUNS = 'continuing tools promises final_test crash wiring'
-DEVICE = 'device_data busy identity'
-TESTS: dict[str, tuple[str, bool]] = {
-    'layers.py': (NETWORK, False),
-    'network.py': (NETWORK, False),
-    'arch.py': (f'{NETWORK} fuzz deepen complexity', False),
-    'timm/residual_attention.py': ('timm hub parity layout fuzz', False),
-    'mm/models/backbone.py': ('mm backbone_weights dense parity', False),
-    'mm/models/head.py': ('mm device_data parity', False),
-    'mm/models/neck.py': ('mm dense parity', False),
-    'weights/__init__.py': (WEIGHTS, False),
-    'weights/description.py': (WEIGHTS, False),
-    'weights/fit.py': (WEIGHTS, False),
-    'weights/keys.py': (WEIGHTS, False),
-    'weights/read.py': (WEIGHTS, False),
-    'mm/engine/loops.py': (RUNS, True),
-    'mm/engine/hooks/interrupt.py': (RUNS, True),
-    'mm/engine/hooks/checkpoint.py': (RUNS, True),
-    'mm/data/device/batch.py': (DEVICE, False),
-    'mm/data/device/cache.py': (DEVICE, False),
-    'mm/data/device/dataset.py': (DEVICE, False),
-    'mm/data/device/draws.py': (DEVICE, False),
-    'mm/data/device/mixing.py': (DEVICE, False),
-    'mm/data/device/pipeline.py': (DEVICE, False),
-    'mm/data/device/preprocessor.py': (DEVICE, False),
-    'mm/data/device/transforms.py': (DEVICE, False),
-    'mm/data/device/trivial.py': (DEVICE, False),
+# Which tests look at a module, the quickest first; of classes of slow ones those too.
+NETWORK = 'network layers numbers parity layout'
+WEIGHTS = 'backbone_weights fuzz description card checkpoint'
+DEVICE = 'device_data busy'
+TESTS = {
+    **dict.fromkeys(('layers.py', 'network.py'), NETWORK),
+    'arch.py': f'{NETWORK} fuzz deepen golden',
+    'timm/residual_attention.py': 'fuzz timm',
+    'mm/models/backbone.py': 'mm backbone_weights parity wiring',
+    'mm/models/head.py': 'device_data mm parity',
+    'mm/models/neck.py': 'mm parity',
+    **dict.fromkeys(('weights/__init__.py', 'weights/description.py', 'weights/fit.py', 'weights/keys.py'), WEIGHTS),
+    'weights/read.py': f'{WEIGHTS} safe_files',
+    'mm/engine/loops.py': 'continuing tools::TestInterruption',
+    'mm/engine/hooks/interrupt.py': 'tools::TestInterruption continuing',
+    'mm/engine/hooks/checkpoint.py': 'continuing crash',
+    **{
+        f'mm/data/device/{name}.py': DEVICE
+        for name in [
+            'batch',
+            'cache',
+            'dataset',
+            'draws',
+            'mixing',
+            'pipeline',
+            'preprocessor',
+            'transforms',
+            'trivial',
+        ]
+    },
 }
 
 
@@ -152,9 +152,9 @@ def tested(module: str, folder: Path) -> int:
     os.environ.update(PYTHONPATH=str(folder), PYTHONDONTWRITEBYTECODE='1')
     sys.dont_write_bytecode = True
     sys.path[:0] = [str(folder), str(folder / 'tests')]
-    names, slow = TESTS[module]
-    files = [f'tests/test_{name}.py' for name in names.split()]
-    more = [] if slow else ['-m', 'not slow']
+    paths = [name.partition('::') for name in TESTS[module].split()]
+    files = [f'tests/test_{name}.py{colons}{test}' for name, colons, test in paths]
+    more = [] if any(colons for _, colons, _ in paths) else ['-m', 'not slow']
     return int(pytest.main(['-x', '-q', '-p', 'no:cacheprovider', *more, *files]))
 
 
