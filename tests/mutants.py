@@ -34,6 +34,7 @@ LEAST, TIMES = 60, 4  # seconds that tests may take: at least, and as a multiple
 NETWORK = 'network layers numbers parity layout'
 WEIGHTS = 'backbone_weights fuzz description card checkpoint'
 DEVICE = 'device_data busy'
+PARTS = 'batch', 'cache', 'dataset', 'draws', 'mixing', 'pipeline', 'preprocessor', 'transforms', 'trivial'
 TESTS = {
     **dict.fromkeys(('layers.py', 'network.py'), NETWORK),
     'arch.py': f'{NETWORK} fuzz deepen golden',
@@ -46,20 +47,7 @@ TESTS = {
     'mm/engine/loops.py': 'continuing tools::TestInterruption',
     'mm/engine/hooks/interrupt.py': 'tools::TestInterruption continuing',
     'mm/engine/hooks/checkpoint.py': 'continuing crash',
-    **{
-        f'mm/data/device/{name}.py': DEVICE
-        for name in [
-            'batch',
-            'cache',
-            'dataset',
-            'draws',
-            'mixing',
-            'pipeline',
-            'preprocessor',
-            'transforms',
-            'trivial',
-        ]
-    },
+    **{f'mm/data/device/{name}.py': DEVICE for name in PARTS},
 }
 
 

@@ -1,8 +1,8 @@
-"""Attention-56 on real handwritten digits that ship inside scikit-learn: the embedded default.
+"""Attention-56, a quarter as wide, on real handwritten digits that ship inside scikit-learn: the embedded default.
 
 Command: python tools/train.py configs/ranet/att56_digits.py
 Needs:   scikit-learn; no download and no file to prepare.
-Cost:    14 epochs of 1,368 images, 44 M multiply-adds an image; about three minutes on 2 CPU cores.
+Cost:    14 epochs of 1,368 images, 3 M multiply-adds an image; less than a minute on 2 CPU cores.
 """
 
 _base_ = [
@@ -13,9 +13,9 @@ _base_ = [
 ]
 
 # A digit's pixel is a block of 4x4: stride 4 in the stem brings the maps back to the 8x8 that the data has.
-model = dict(backbone=dict(stem_stride=2, stem_pool=True))
+model = dict(backbone=dict(width=0.25, stem_stride=2, stem_pool=True), head=dict(in_channels=256))
 train_dataloader = dict(batch_size=32)
-optim_wrapper = dict(optimizer=dict(lr=0.05))
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='ranet_mm.Muon', lr=0.02, weight_decay=0.05))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=43),  # one epoch
     dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True),
