@@ -23,6 +23,7 @@ from mmpretrain.datasets import transforms as ordinary
 from mmpretrain.registry import DATASETS, MODELS
 
 from ranet_mm.cli import data_speed, overhead, test, train
+from ranet_mm.mm.data.datasets import ImageFolder
 from ranet_mm.mm.data.device import (
     DeviceDataset,
     DevicePreprocessor,
@@ -37,6 +38,7 @@ from ranet_mm.mm.data.device import (
 from ranet_mm.mm.data.device.batch import at_once
 from ranet_mm.mm.data.device.draws import Draws, mix
 from ranet_mm.mm.data.device.preprocessor import resized
+from ranet_mm.mm.data.identity import fingerprint
 from ranet_mm.mm.engine.provenance import data_digest
 from ranet_mm.weights.read import read as read_checkpoint
 
@@ -468,6 +470,14 @@ class TestDataSet:
             preprocessor()(next(iter(loader(small))), training=True)
 
 
+@pytest.mark.parametrize('to_onehot', [True, False])
+def test_samples_of_evaluation_have_scores_where_the_loss_takes_them(to_onehot):
+    batch = next(iter(loader(device_data())))
+    samples = preprocessor(to_onehot=to_onehot)(batch, training=False)['data_samples']
+    assert all(('gt_score' in sample) == to_onehot for sample in samples)
+    assert not to_onehot or all(sample.gt_score.argmax() == sample.gt_label.item() for sample in samples)
+
+
 class TestCache:
     @pytest.fixture
     def cfg(self, images):
@@ -480,8 +490,13 @@ class TestCache:
         assert torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
 
     def test_other_data_get_another_file(self, cfg, images):
-        device_data(cfg, cache='cache').full_init()
-        device_data({**cfg, 'pipeline': [LOAD, dict(type='Resize', scale=16)]}, cache='cache').full_init()
+        plain, resized = (
+            device_data({**cfg, 'pipeline': [LOAD, *more]}, cache='cache')
+            for more in ([], [dict(type='Resize', scale=16)])
+        )
+        plain.full_init(), resized.full_init()
+        assert plain.fingerprint == fingerprint(ImageFolder(cfg['root'], pipeline=[LOAD]))
+        assert resized.fingerprint is None
         Image.new('RGB', (32, 32)).save(images / 'train/dog/5.png')
         changed = device_data(cfg, cache='cache').store
         assert changed.images[11].eq(0).all()
