@@ -15,7 +15,9 @@ import yaml
 
 from .. import files
 from ..complexity import complexity
+from ..hub import SCHEME
 from ..image_files import natural
+from ..lab import records
 from ..lab.grid import fields_of
 from ..mm import config
 from .program import command
@@ -37,7 +39,7 @@ def main(args: Namespace) -> int:
 
 
 def updated(root: Path, metafile: Mapping[str, Any]) -> str:
-    """The metafile as it should be; `Weights` and `Results` of its entries are kept."""
+    """The metafile as it should be; `Weights` of its entries are kept, and give their `Results`."""
     known = {model['Name']: model for model in metafile['Models']}
     names = sorted((path.stem for path in (root / FOLDER).glob('*.py')), key=natural)
     models = [entry_of(root, name, known.get(name, {})) for name in names]
@@ -54,8 +56,21 @@ def entry_of(root: Path, name: str, known: Mapping[str, Any]) -> dict[str, Any]:
         'Metadata': {'Training Data': data, 'FLOPs': counts['macs'], 'Parameters': counts['params']},
         'In Collection': 'ResNet' if name.startswith('resnet') else 'Residual Attention Network',
         'Config': path.as_posix(),
-        **{key: known[key] for key in ('Weights', 'Results') if key in known},
+        **({'Weights': known['Weights'], 'Results': results_of(root, known['Weights'])} if 'Weights' in known else {}),
     }
+
+
+def results_of(root: Path, address: str) -> list[dict[str, Any]]:
+    """What the record of the run that made shipped weights says; an address is `ranet_mm://NAME`."""
+    return [
+        {
+            'Dataset': records.data_label(run),
+            'Task': 'Image Classification',
+            'Metrics': {'Top 1 Accuracy': round(records.score(run), 2)},
+        }
+        for run in records.load((root / 'results').glob('*.json'), root)
+        if run.get('shipped', {}).get('weights') == address.removeprefix(SCHEME)
+    ]
 
 
 def counts_of(root: Path, model: Mapping[str, Any]) -> dict[str, int]:
