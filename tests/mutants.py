@@ -28,15 +28,17 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 KNOWN = Path(__file__).with_name('mutants.json')  # those that change nothing, each with the reason
 PACKAGE = 'ranet_mm'
+ENTRY = 'module', 'change', 'line', 'before', 'after'
 LEAST, TIMES = 60, 4  # seconds that tests may take: at least, and as a multiple of what they take unchanged
 
-# Which tests look at a module, the quickest first; of classes of slow ones those too.
+# Which tests look at a module, the quickest first: of files those that are not slow, and then what is named in them.
 NETWORK = 'network layers numbers parity layout'
 WEIGHTS = 'backbone_weights fuzz description card checkpoint'
 DEVICE = 'device_data busy'
 PARTS = 'batch', 'cache', 'dataset', 'draws', 'mixing', 'pipeline', 'preprocessor', 'transforms', 'trivial'
 TESTS = {
-    **dict.fromkeys(('layers.py', 'network.py'), NETWORK),
+    'layers.py': f'{NETWORK} export::test_logits_of_any_batch_and_size deploy::test_scripted_traced_and_exported',
+    'network.py': f'{NETWORK} recompute::test_graphs_of_a_network_are_the_same',
     'arch.py': f'{NETWORK} fuzz deepen golden',
     'timm/residual_attention.py': 'fuzz timm',
     'mm/models/backbone.py': 'mm backbone_weights parity wiring',
@@ -141,9 +143,11 @@ def tested(module: str, folder: Path) -> int:
     sys.dont_write_bytecode = True
     sys.path[:0] = [str(folder), str(folder / 'tests')]
     paths = [name.partition('::') for name in TESTS[module].split()]
-    files = [f'tests/test_{name}.py{colons}{test}' for name, colons, test in paths]
-    more = [] if any(colons for _, colons, _ in paths) else ['-m', 'not slow']
-    return int(pytest.main(['-x', '-q', '-p', 'no:cacheprovider', *more, *files]))
+    files, single = (
+        [f'tests/test_{p[0]}.py{p[1]}{p[2]}' for p in paths if bool(p[1]) == named] for named in (False, True)
+    )
+    quick = pytest.main(['-x', '-q', '-p', 'no:cacheprovider', '-m', 'not slow', *files])
+    return int(quick or (pytest.main(['-x', '-q', '-p', 'no:cacheprovider', *single]) if single else 0))
 
 
 def copied(folder: Path) -> Path:
@@ -170,6 +174,15 @@ def row(module: str, args: argparse.Namespace, folders: SimpleQueue) -> dict[str
     known = {(k['module'], k['change'], k['before'], k['after']): k['reason'] for k in json.loads(KNOWN.read_text())}
     found = places(module)
     mutants = drawn(module, found, args.each, args.seed)
+    kept = [dict(zip(ENTRY, mutant, strict=False)) for mutant in mutants]
+    if args.again:
+        lived = [
+            {key: life[key] for key in ENTRY}
+            for row in json.loads(args.record.read_text())['rows']
+            for life in row['lives']
+            if row['module'] == module
+        ]
+        mutants = [mutant for mutant, entry in zip(mutants, kept, strict=True) if entry in lived]
     folder = folders.get()
     passes, seconds = tried(None, module, folder, 3600)
     log = (folder / 'log.txt').read_text()
@@ -186,12 +199,12 @@ def row(module: str, args: argparse.Namespace, folders: SimpleQueue) -> dict[str
 
     with ThreadPoolExecutor(args.jobs) as pool:
         lives = [m for m, survives in zip(mutants, pool.map(attempt, mutants), strict=True) if survives]
-    listed = [dict(zip(('module', 'change', 'line', 'before', 'after'), mutant, strict=False)) for mutant in lives]
+    listed = [dict(zip(ENTRY, mutant, strict=False)) for mutant in lives]
     for entry in listed:
         entry['reason'] = known.get(tuple(entry[k] for k in ('module', 'change', 'before', 'after')), '')
     same = sum(bool(entry['reason']) for entry in listed)
     return dict(
-        module=module, mutants=len(found), tried=len(mutants), same=same, killed=len(mutants) - len(lives), lives=listed
+        module=module, mutants=len(found), tried=len(kept), same=same, killed=len(kept) - len(lives), lives=listed
     )
 
 
@@ -201,6 +214,7 @@ def main() -> int:
     parser.add_argument('--each', type=int, default=25, help='mutants of each module, drawn at random')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--jobs', type=int, default=1, help='mutants at a time')
+    parser.add_argument('--again', action='store_true', help='only those that the record says live')
     parser.add_argument('--record', type=Path, help='write the rows to this file, beside those of other modules')
     args = parser.parse_args()
     load()

@@ -166,7 +166,9 @@ class TestOpenMMLab:
 
     def test_shipped_weights_say_their_network_too(self):
         with pytest.raises(ValueError, match=r"learning='naive' in place of 'residual'"):
-            self.load('ranet_mm://attention56_cifar.digits', width=0.25, stem_stride=2, stem_pool=True, learning='naive')
+            self.load(
+                'ranet_mm://attention56_cifar.digits', width=0.25, stem_stride=2, stem_pool=True, learning='naive'
+            )
 
 
 @pytest.mark.parametrize('norm', [None, dict(type='BN'), dict(type='SyncBN', requires_grad=True)])

@@ -167,6 +167,12 @@ class TestSamePicturesAsMMPretrain:
             monkeypatch.setattr(np.random, 'uniform', lambda *args, corner=corner: float(next(corner)))
             assert torch.equal(made[i], run_ordinary(theirs, image) if drawn['cut'][i] else image)
 
+    def test_cutout_has_its_middle_at_any_pixel(self):
+        drawn = transforms.Cutout(shape=10).draw(draws(10_000), (10_000, 3, 24, 48))
+        for places, side in ((drawn['top'], 24), (drawn['left'], 48)):
+            assert places.max() == side - 6
+            assert places.eq(0).float().mean() == pytest.approx(6 / side, abs=0.02)
+
     def test_alternating_flip(self):
         """Half of the images are mirrored, each in every second epoch; another seed picks another half."""
         flip, shape = pipeline.build(dict(type='ranet_mm.AlternatingFlip')), noise_images(1).shape
