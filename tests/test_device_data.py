@@ -496,17 +496,18 @@ class TestCache:
         assert torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
 
     def test_other_data_get_another_file(self, cfg, images):
-        plain, resized = (
-            device_data({**cfg, 'pipeline': [LOAD, *more]}, cache='cache')
-            for more in ([], [dict(type='Resize', scale=16)])
+        plain, *others = (
+            device_data({**cfg, 'pipeline': loading}, cache='cache')
+            for loading in ([LOAD], [LOAD, dict(type='Resize', scale=16)], [dict(type='LoadImageFromFile')])
         )
-        plain.full_init(), resized.full_init()
+        for data in (plain, *others):
+            data.full_init()
         assert plain.fingerprint == fingerprint(ImageFolder(cfg['root'], pipeline=[LOAD]))
-        assert resized.fingerprint is None
+        assert [data.fingerprint for data in others] == [None, None]
         Image.new('RGB', (32, 32)).save(images / 'train/dog/5.png')
         changed = device_data(cfg, cache='cache').store
         assert changed.images[11].eq(0).all()
-        assert len(list(Path('cache').iterdir())) == 3
+        assert len(list(Path('cache').iterdir())) == 4
 
     @pytest.mark.parametrize('damage', [lambda b: b[:-100], lambda b: b[:3000] + bytes([b[3000] ^ 1]) + b[3001:]])
     def test_damaged_file_is_refused(self, cfg, damage):
