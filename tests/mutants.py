@@ -33,7 +33,7 @@ LEAST, TIMES = 60, 4  # seconds that tests may take: at least, and as a multiple
 
 # Which tests look at a module, the quickest first: of files those that are not slow, and then what is named in them.
 NETWORK = 'network layers numbers parity layout'
-WEIGHTS = 'backbone_weights fuzz description'
+WEIGHTS = 'backbone_weights fuzz description checkpoint'
 DEVICE = 'device_data busy'
 PARTS = 'batch', 'cache', 'dataset', 'draws', 'mixing', 'pipeline', 'preprocessor', 'transforms', 'trivial'
 TESTS = {
@@ -44,10 +44,11 @@ TESTS = {
     'mm/models/backbone.py': 'mm backbone_weights parity wiring',
     'mm/models/head.py': 'device_data mm parity',
     'mm/models/neck.py': 'mm parity',
-    **dict.fromkeys(('weights/description.py', 'weights/fit.py'), WEIGHTS),
-    'weights/keys.py': f'{WEIGHTS} checkpoint',
-    'weights/__init__.py': f'{WEIGHTS} checkpoint card',
-    'weights/read.py': f'{WEIGHTS} checkpoint safe_files',
+    'weights/description.py': f'{WEIGHTS} safe_files::TestMemory',
+    'weights/fit.py': WEIGHTS,
+    'weights/keys.py': WEIGHTS,
+    'weights/__init__.py': f'{WEIGHTS} card',
+    'weights/read.py': f'{WEIGHTS} safe_files',
     'mm/engine/loops.py': 'continuing tools::TestInterruption',
     'mm/engine/hooks/interrupt.py': 'tools::TestInterruption continuing',
     'mm/engine/hooks/checkpoint.py': 'continuing crash',

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from ranet_mm.layers import ResidualUnit
 from ranet_mm.mm.models.backbone import ResidualAttentionNet
-from ranet_mm.weights.fit import adapt_channels
+from ranet_mm.weights.fit import adapt_channels, listed
 
 DEEP = [pytest.param(f'attention{depth}', marks=pytest.mark.slow) for depth in (128, 164, 236, 452)]
 SMALL = dict(arch='attention56_cifar', width=0.125, stem_pool=True)
@@ -199,3 +199,11 @@ class TestLayerDepth:
         assert rates == sorted(rates)
         assert rates[-1] == 1
         assert rates[0] == 0.5 ** (sum(map(len, classifier.backbone.stages)) + 1)
+
+
+@pytest.mark.parametrize(
+    ('count', 'said'),
+    [(0, ''), (1, '0'), (4, '0, 1, 2, 3'), (5, '0, 1, 2, 3 and 1 more'), (9, '0, 1, 2, 3 and 5 more')],
+)
+def test_names_are_listed_up_to_four(count, said):
+    assert listed([str(number) for number in range(count)]) == said
