@@ -43,7 +43,7 @@ TESTS = {
     'timm/residual_attention.py': 'fuzz timm',
     'mm/models/backbone.py': 'mm backbone_weights parity wiring',
     'mm/models/head.py': 'device_data mm parity',
-    'mm/models/neck.py': 'mm parity',
+    'mm/models/neck.py': 'mm parity wiring',
     'weights/description.py': f'{WEIGHTS} safe_files::TestMemory',
     'weights/fit.py': WEIGHTS,
     'weights/keys.py': WEIGHTS,

@@ -43,6 +43,18 @@ def test_pooling_of_a_single_row():
     assert torch.equal(MaxPool()(x)[..., 0], x[..., :3].amax(-1))
 
 
+@pytest.mark.parametrize('way', ['_deterministic', '_exported'])
+@pytest.mark.parametrize('sides', [(8, 8), (7, 10), (1, 6), (5, 1), (2, 3)])
+def test_pooling_is_the_same_every_way(way, sides):
+    """On a GPU that is to be deterministic, and in exported graphs: values, and gradients where no two are equal."""
+    x = torch.randperm(2 * 3 * sides[0] * sides[1]).view(2, 3, *sides).double().requires_grad_()
+    expected, found = MaxPool()(x), getattr(MaxPool(), way)(x)
+    assert torch.equal(found, expected)
+    weight = torch.randn_like(expected)
+    first, second = (torch.autograd.grad((out * weight).sum(), x)[0] for out in (expected, found))
+    assert torch.allclose(first, second)
+
+
 def test_pooling_windows_start_at_the_corner_without_padding():
     x = torch.arange(16.0).reshape(1, 1, 4, 4)
     assert MaxPool()(x).flatten().tolist() == [10, 11, 14, 15]
