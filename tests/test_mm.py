@@ -271,6 +271,18 @@ class TestNeckAndHead:
         assert value.isfinite()
         assert classifier.head.fc.weight.grad.any()
 
+    @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+    def test_scores_have_single_precision_at_least(self, dtype):
+        head = MODELS.build(dict(type='ranet_mm.ResidualAttentionHead', num_classes=10, in_channels=16)).to(dtype)
+        scores = torch.stack([sample.pred_score for sample in head.predict((torch.randn(3, 16, dtype=dtype),))])
+        assert scores.dtype == (dtype if dtype == torch.float64 else torch.float32)
+        assert torch.allclose(scores.sum(1), torch.ones(3, dtype=scores.dtype), atol=1e-6)
+
+    def test_another_number_of_features_is_named(self):
+        head = MODELS.build(dict(type='ranet_mm.ResidualAttentionHead', num_classes=10, in_channels=16))
+        with pytest.raises(ValueError, match='^24 features are not allowed: in_channels=16 of the head'):
+            head((torch.randn(3, 24),))
+
     def test_keys(self):
         keys = set(build_classifier().state_dict())
         assert keys == {f'backbone.{k}' for k in small().state_dict()} | {'head.fc.weight', 'head.fc.bias'}
