@@ -280,7 +280,7 @@ class TestNeckAndHead:
 
     def test_another_number_of_features_is_named(self):
         head = MODELS.build(dict(type='ranet_mm.ResidualAttentionHead', num_classes=10, in_channels=16))
-        with pytest.raises(ValueError, match='^24 features are not allowed: in_channels=16 of the head'):
+        with pytest.raises(ValueError, match=r'^24 features are not allowed: in_channels=16 of the head'):
             head((torch.randn(3, 24),))
 
     def test_keys(self):
