@@ -72,6 +72,10 @@ class TestOutputs:
         maps, raw = model(image()), model.forward_stages(image())
         normed = dict(shared=[1], own=[0, 2])[out_norm]
         assert [i for i in range(4) if not torch.equal(maps[i], raw[i])] == normed
+        model.switch_to_deploy()
+        with torch.inference_mode():
+            for before, after in zip(maps, model(image()), strict=True):
+                torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
 
     def test_unknown_norm_is_refused(self):
         with pytest.raises(ValueError, match="out_norm='pre' is not allowed: it must be one of shared, own, none"):
@@ -139,6 +143,9 @@ def test_what_is_trainable_gets_a_gradient(indices, out_norm):
     sum(m.square().sum() for m in model(image())).backward()
     assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
     assert ran == list(range(max(indices) + 1))
+    last = max(indices)
+    if last < 3:  # the norm of the stage behind is trained where the map takes it
+        assert model.stages[last + 1][0].norm1.weight.requires_grad == (out_norm == 'shared')
     model.load_state_dict(small().state_dict(), strict=out_norm != 'own')  # keys are those of the whole network
 
 
