@@ -1,6 +1,7 @@
 """What weights say of their network is used, or contradicted in one sentence."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from ranet_mm.weights.read import read
 
 timm = pytest.importorskip('timm')
 safetensors = pytest.importorskip('safetensors.torch')
+
+import fuzzing  # noqa: E402
 
 SAID = dict(width=0.125, stem_stride=2, learning='naive')
 PUBLISHED = dict(num_classes=10, mean=[0.1, 0.2, 0.3], label_names=[*'abcdefghij'])
@@ -261,3 +264,13 @@ def test_classes_of_an_old_checkpoint_are_names(model):
     assert old['pretrained_cfg']['label_names'] == ['cat', 'dog']
     wrong = description.of_checkpoint(dict(state_dict=state, meta=dict(dataset_meta=dict(classes='names.txt'))), state)
     assert 'label_names' not in wrong['pretrained_cfg']
+
+
+@pytest.mark.parametrize('side', [[], [64, 48]])
+def test_a_side_that_a_checkpoint_says_is_checked(side, tmp_path):
+    state, about = fuzzing.small()
+    about['model_args']['img_size'] = side
+    torch.save(dict(state_dict=state, meta=dict(ranet_mm=about)), tmp_path / 'a.pth')
+    found = read(tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match=rf'^img_size={re.escape(str(tuple(side)))} is not allowed'):
+        description.build(description.of_checkpoint(found, state), state)
