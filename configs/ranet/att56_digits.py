@@ -2,7 +2,7 @@
 
 Command: python tools/train.py configs/ranet/att56_digits.py
 Needs:   scikit-learn; no download and no file to prepare.
-Cost:    14 epochs of 1,368 images, 3 M multiply-adds an image; less than a minute on 2 CPU cores.
+Cost:    14 epochs of 1,368 images, 3 M multiply-adds an image; two minutes on a CPU core.
 """
 
 _base_ = [
