@@ -65,12 +65,14 @@ class TestOutputs:
         model = small(out_indices=(0, 1, 2, 3), out_norm='none').eval()
         assert all(torch.equal(a, b) for a, b in zip(model(image()), model.forward_stages(image()), strict=True))
 
-    @pytest.mark.parametrize('out_norm', ['shared', 'own'])
-    def test_maps_of_activated_units_are_returned_as_they_are(self, out_norm):
-        unit = ('type1', 'resnext', 'type1', 'resnext')
+    @pytest.mark.parametrize(
+        ('kinds', 'out_norm', 'normed'),
+        [('aAaA', 'shared', [1]), ('aAaA', 'own', [0, 2]), ('aaAA', 'shared', [0]), ('aaAA', 'own', [0, 1])],
+    )
+    def test_maps_of_activated_units_are_returned_as_they_are(self, kinds, out_norm, normed):
+        unit = tuple(dict(a='type1', A='resnext')[kind] for kind in kinds)  # A ends with its activation
         model = small(unit=unit, width=0.5, out_indices=(0, 1, 2, 3), out_norm=out_norm).eval()
         maps, raw = model(image()), model.forward_stages(image())
-        normed = dict(shared=[1], own=[0, 2])[out_norm]
         assert [i for i in range(4) if not torch.equal(maps[i], raw[i])] == normed
         model.switch_to_deploy()
         with torch.inference_mode():
