@@ -207,3 +207,13 @@ class TestLayerDepth:
 )
 def test_names_are_listed_up_to_four(count, said):
     assert listed([str(number) for number in range(count)]) == said
+
+
+def test_weights_of_a_timm_model_load_without_its_head():
+    timm = pytest.importorskip('timm')
+    options = dict(width=0.125, stem_stride=2)
+    model = timm.create_model('attention56_cifar', num_classes=10, **options).eval()
+    backbone = ResidualAttentionNet('attention56_cifar', **options).eval()
+    backbone.load_state_dict(model.state_dict())
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(backbone(images)[-1], model.forward_features(images))
