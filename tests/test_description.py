@@ -274,3 +274,11 @@ def test_a_side_that_a_checkpoint_says_is_checked(side, tmp_path):
     found = read(tmp_path / 'a.pth')
     with pytest.raises(ValueError, match=rf'^img_size={re.escape(str(tuple(side)))} is not allowed'):
         description.build(description.of_checkpoint(found, state), state)
+
+
+def test_more_classes_than_there_are_values_are_refused_before_the_network_is_built():
+    about = dict(architecture='attention56_cifar', model_args={}, pretrained_cfg=dict(num_classes=10**6))
+    state = {'stem.conv.weight': torch.zeros(32, 3, 3, 3)}
+    found = dict(state_dict=state, meta=dict(ranet_mm=about))
+    with pytest.raises(ValueError, match=r'is no network of 864 values'):
+        description.of_checkpoint(found, state)
