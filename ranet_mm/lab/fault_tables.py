@@ -47,7 +47,8 @@ def mutant_row(found: Mapping[str, Any]) -> Row:
 
 def code(line: str) -> str:
     """A line of Python in a table."""
-    return f'`{line}`'.replace('|', r'\|')
+    ticks = '``' if '`' in line else '`'
+    return f'{ticks}{line}{ticks}'.replace('|', r'\|')
 
 
 def mutant_tables(root: Path, up: str = '') -> str:
