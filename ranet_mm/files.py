@@ -1,4 +1,7 @@
-"""Files that are there whole or not at all, whatever ends the process that writes them; the standard library alone."""
+"""Files that are there whole or not at all, whatever ends the process that writes them, and their words in messages.
+
+The standard library alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of reliability, from the records of `tests/faults.py`, `tests/fuzzing.py` and `tests/gradients.py`."""
+"""Tables of reliability, from the records of `tests/{faults,fuzzing,gradients,mutants}.py`."""
 
 from __future__ import annotations
 

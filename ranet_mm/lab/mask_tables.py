@@ -12,13 +12,15 @@ from .markdown import Row, markdown
 from .records import Record
 
 
-def measurements(root: Path) -> list[Record]:
-    return records.load((root / 'results' / 'attention').glob('*.json'), root)
+def measurements(root: Path, trained: bool = False) -> list[Record]:
+    """Those of weights that ship, or of networks that were trained to be compared, which say how."""
+    found = records.load((root / 'results' / 'attention').glob('*.json'), root)
+    return [run for run in found if ('training' in run) == trained]
 
 
 def attention_tables(root: Path, up: str = '', *, part: str, row: Callable[[Mapping[str, Any]], Row]) -> str:
     """A table of one part of each measurement of weights that ship, headed by the network and its images."""
-    found = [run for run in measurements(root) if 'training' not in run]
+    found = measurements(root)
     tables = [
         f'{run["model"]}, {attention_images(run, part)}: [{Path(run["file"]).name}]({up}{run["file"]})\n\n'
         f'{markdown(map(row, run[part]))}'
@@ -66,7 +68,7 @@ def statistics_row(found: Mapping[str, Any]) -> Row:
 
 def type_tables(root: Path, up: str = '') -> str:
     """Networks that were trained to be compared: accuracy without their masks, and what these are like over depth."""
-    found = [run for run in measurements(root) if 'training' in run]
+    found = measurements(root, trained=True)
     lines = [
         {
             'Attention': run['model'],

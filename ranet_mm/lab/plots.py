@@ -98,7 +98,7 @@ def speed(root: Path, stem: str) -> Figure | None:
 
 def pixels(root: Path, kind: str) -> Figure | None:
     """Probability of the predicted class against the share of pixels by `deletion` or `insertion`, a line a method."""
-    found = [run for run in mask_tables.measurements(root) if 'training' not in run]
+    found = mask_tables.measurements(root)
     if not found:
         return None
     lines = {way['way']: [_short(value) for value in way[kind]['curve']] for way in found[0]['curves']}
