@@ -1,5 +1,7 @@
 """What a network loses without its masks, and which pixels it decides by."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -115,3 +117,23 @@ def test_other_libraries_score_pixels(network):
     ways = faithful.methods(model)
     for name in ('Grad-CAM', 'integrated gradients', 'mask times trunk of stages.2.1', 'random'):
         assert ways[name](model, torch.randn(2, 3, 32, 32), torch.tensor([1, 2])).shape == (2, 32, 32)
+
+
+@pytest.mark.slow  # attributions of one image, and images that are generated
+def test_a_record_says_what_was_measured(tmp_path, capsys):
+    pytest.importorskip('timm')
+    pytest.importorskip('captum')
+    pytest.importorskip('pytorch_grad_cam')
+    import ranet
+
+    shown = ['--title', 'mine', '--training', 'ranet train x', '--json', str(tmp_path / 'a.json')]
+    argv = ['faithfulness', 'digits', '--model', 'attention56_cifar.digits', '--images', '4', '--curves', '1', *shown]
+    assert not ranet.main(argv), capsys.readouterr().err
+    found = json.loads((tmp_path / 'a.json').read_text())
+    assert (found['model'], found['training'], found['images'], found['curve_images']) == (
+        'mine',
+        'ranet train x',
+        4,
+        1,
+    )
+    assert {part['mask'] for part in found['ablations']} >= {'its own', 'zero'}

@@ -30,6 +30,8 @@ OBJECTS = 100  # generated images
     '--checkpoint',
     option('--images', **COUNT, default=1000, help='images, drawn at random, on which masks are replaced'),
     option('--curves', **COUNT, default=200, help='of these, how many for deletion and insertion'),
+    option('--title', help='what the network is called in tables; by default MODEL, or the name of FILE'),
+    option('--training', metavar='COMMAND', help='what trained it; tables compare networks that say so'),
     option('--json', **FILE, help='write everything to this file too'),
 )
 def main(args: Namespace) -> None:
@@ -41,7 +43,8 @@ def main(args: Namespace) -> None:
     images, labels = drawn(args.data, transform, model, args.images)
     torch.manual_seed(0)
     found: dict[str, Any] = dict(
-        kind='attention', model=args.model or Path(args.checkpoint).name, data=os.path.normpath(args.data),
+        kind='attention', model=args.title or args.model or Path(args.checkpoint).name,
+        **({'training': args.training} if args.training else {}), data=os.path.normpath(args.data),
         images=len(images), curve_images=min(args.curves, len(images)), torch=torch.__version__,
         statistics=faithful.statistics(model, images[:BATCH]),
         objects=faithful.on_objects(model, *objects(transform)) if images.shape[1] == 3 else [],
