@@ -88,6 +88,13 @@ def _quiet(monkeypatch, tmp_path):
         sys.modules['mmengine.registry'].DefaultScope._instance_dict.clear()
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for mark in item.iter_markers('slow'):
+            if not mark.args:
+                raise pytest.UsageError(f"{item.nodeid}: say why, as in @pytest.mark.slow('a compiler')")
+
+
 def make_images(folder):
     """Noise images {train,test}/{cat,dog}/0..5.png; the dogs are brighter."""
     generator = np.random.default_rng(0)

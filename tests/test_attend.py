@@ -40,7 +40,7 @@ def seen(names=('stages.0.1', 'stages.1.1'), size=32, **options):
     return Seen(torch.rand(3, size, size), dict.fromkeys(names, maps), [('cat', 0.75), ('dog', 0.25)], **options)
 
 
-@pytest.mark.slow
+@pytest.mark.slow('sheets of whole networks, drawn')
 @pytest.mark.parametrize('more', [[], ['--compare', '--channels', '3', '5'], ['--against', 'attention56_cifar.digits']])
 def test_a_sheet_for_each_image(photo, capsys, more):
     paths = [photo('one/a.png'), photo('two/a.png', seed=1)]
@@ -185,7 +185,7 @@ def trained(write_config, tmp_path, more, name):
     return run.model.state_dict(), torch.get_rng_state(), np.random.get_state()[1].copy()
 
 
-@pytest.mark.slow
+@pytest.mark.slow('two runs')
 def test_the_hook_sends_masks_and_changes_nothing(write_config, tmp_path):
     hook = "custom_hooks = [*_base_.custom_hooks, dict(type='ranet_mm.MaskVisualizationHook', interval=2, images=2)]\n"
     short = 'train_cfg = dict(max_epochs=1)\ntrain_dataloader = dict(batch_size=3, num_workers=0, dataset=train)\n'
@@ -210,7 +210,7 @@ def test_arguments_of_the_hook(argument, value):
         hooks.MaskVisualizationHook(**{argument: value})
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a run for each tracker')
 def test_each_tracker_gets_masks_and_numbers(write_config, tmp_path, monkeypatch):
     """Weights & Biases offline, MLflow in files: as they come, fed by a run."""
     accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator', reason='no tensorboard')

@@ -184,7 +184,7 @@ def test_deploy_form_that_was_saved_whole(tmp_path):
     assert_equal(attention_maps(loaded, x), wanted, rtol=1e-3, atol=1e-4)
 
 
-COMPILED = [pytest.param(how, marks=pytest.mark.slow) for how in ('compile', 'in place', 'inside')]
+COMPILED = [pytest.param(how, marks=pytest.mark.slow('a compiler')) for how in ('compile', 'in place', 'inside')]
 
 
 @pytest.mark.parametrize('wrap', [*COMPILED, 'units', 'parallel', 'average', 'sequential'])

@@ -15,7 +15,7 @@ from ranet_mm.layers import ResidualUnit
 from ranet_mm.mm.models.backbone import ResidualAttentionNet
 from ranet_mm.weights.fit import adapt_channels, listed
 
-DEEP = [pytest.param(f'attention{depth}', marks=pytest.mark.slow) for depth in (128, 164, 236, 452)]
+DEEP = [pytest.param(f'attention{depth}', marks=pytest.mark.slow('deep networks')) for depth in (128, 164, 236, 452)]
 SMALL = dict(arch='attention56_cifar', width=0.125, stem_pool=True)
 
 

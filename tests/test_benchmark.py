@@ -15,7 +15,7 @@ from ranet_mm.cli import benchmark  # noqa: E402
 from ranet_mm.lab import speed  # noqa: E402
 
 
-@pytest.mark.slow
+@pytest.mark.slow('timings of networks of several sizes')
 def test_what_is_varied(capsys):
     options = ['--options', 'width=0.125', '--rounds', '2', '--seconds', '0.001', '--json', 'found.json']
     argv = ['attention56_cifar', '--forms', 'eager', 'deploy', *options]
@@ -36,7 +36,7 @@ def test_what_is_varied(capsys):
         assert sorted(slopes) == pytest.approx([fit['exponent'][k] for k in ('lowest', 'highest')])
 
 
-@pytest.mark.slow
+@pytest.mark.slow('timings of networks of several sizes')
 def test_depth_is_in_the_name_and_width_an_option(capsys):
     options = ['--batch-size', '1', '--rounds', '1', '--seconds', '0.001', '--json', 'found.json']
     narrow = ['--options', 'width=0.0625']

@@ -50,7 +50,7 @@ class Waits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a run of the longest recipe')
 def test_nothing_waits_inside_an_epoch(best, monkeypatch):
     """Every step of the recipe with mixing, strong augmentation, clipping, averages and logs."""
     waits, run_iter, late = Waits(), ResumableTrainLoop.run_iter, []
@@ -188,7 +188,7 @@ class TestLabels:
 
 
 class TestCompile:
-    @pytest.mark.slow
+    @pytest.mark.slow('a compiler, and two epochs')
     def test_once_for_each_shape(self, best):
         """Neither the last batch, of 2 images, nor validation, nor the second epoch compiles anything once more."""
         torch._dynamo.reset()

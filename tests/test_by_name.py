@@ -225,7 +225,7 @@ def accuracy(config, checkpoint, capsys, *options):
 
 
 class TestTesting:
-    @pytest.mark.slow
+    @pytest.mark.slow('a run, and tests of its checkpoint')
     def test_the_classes_of_training_in_another_order(self, trained, capsys):
         assert accuracy(*trained, capsys) == 100
         assert accuracy(*trained, capsys, 'test_dataloader.dataset.metainfo.classes=[cow,bee,ant]') == 100
@@ -270,7 +270,7 @@ class TestTesting:
         assert test.main(argv) == 0
         assert 'means over classes count 0 for those without images: ant' in capsys.readouterr().out
 
-    @pytest.mark.slow
+    @pytest.mark.slow('a run, and tests of its checkpoint')
     def test_a_checkpoint_that_says_nothing_goes_by_numbers(self, trained, capsys):
         torch.save(dict(state_dict=torch.load(trained[1], weights_only=False)['state_dict']), 'bare.pth')
         assert accuracy(trained[0], 'bare.pth', capsys) == 100
@@ -280,14 +280,14 @@ class TestTesting:
         err = accuracy(trained[0], 'bare.pth', capsys, f'test_dataloader.dataset.root={root}')
         assert 'model.head has num_classes=3, but the data have 4 classes (ant, bee, cow, dog)' in err
 
-    @pytest.mark.slow
+    @pytest.mark.slow('a run, and tests of its checkpoint')
     def test_mmengines_own_runner_refuses(self, trained, capsys):
         Path('own.py').write_text(f"_base_ = {trained[0]!r}\nrunner_type = 'mmengine.Runner'\n")
         assert accuracy('own.py', trained[1], capsys) == 100
         err = accuracy('own.py', trained[1], capsys, 'test_dataloader.dataset.metainfo.classes=[cow,bee,ant]')
         assert '(cow, bee, ant) are not those of the checkpoint (ant, bee, cow): the order differs' in err
 
-    @pytest.mark.slow
+    @pytest.mark.slow('a run, and tests of its checkpoint')
     def test_lines_of_a_file_are_what_is_tested(self, trained, capsys):
         root = draw('listed', ['ant', 'bee', 'cow'])
         Path('listed/three.txt').write_text('cow/0.png 2\nant/1.png 0\nbee/0.png 1\n')
@@ -316,7 +316,7 @@ def test_a_pretext_task_needs_no_labels():
 
 
 class TestTraining:
-    @pytest.mark.slow
+    @pytest.mark.slow('a run, and tests of its checkpoint')
     def test_resume_on_other_classes_is_refused(self, trained, capsys):
         options = ['--cfg-options', 'train_cfg.max_epochs=2']
         argv = [trained[0], '--work-dir', 'again', '--resume', trained[1], *options]
@@ -355,7 +355,7 @@ model = dict(backbone=dict(frozen_stages=4, norm_eval=True))
         before, after = (torch.load(p, weights_only=False)['state_dict'] for p in (trained[1], 'o/epoch_1.pth'))
         assert not torch.equal(before['head.fc.weight'], after['head.fc.weight'])
 
-    @pytest.mark.slow
+    @pytest.mark.slow('a run, and tests of its checkpoint')
     def test_validation_data_with_one_more_class(self, trained, capsys):
         draw('more', ['ant', 'bee', 'cow', 'dog'])
         options = ['--cfg-options', 'val_dataloader.dataset.root=more']

@@ -132,7 +132,7 @@ def weights(path):
     return torch.load(path, weights_only=False)['state_dict']  # of our own run
 
 
-@pytest.mark.slow
+@pytest.mark.slow('two whole runs')
 class TestRun:
     def test_is_the_run_of_its_epochs(self, config, three_epochs, capsys):
         """The measurement leaves no trace: weights are those of a run whose config says three epochs."""

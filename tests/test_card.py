@@ -171,7 +171,7 @@ def test_shipped_digits_reach_their_card_through_timm_and_mmpretrain():
     assert 100 * right.float().mean().item() == stated
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a compiler of 8-bit integers, and all test images')
 def test_the_card_of_the_digits_holds_in_int8():
     for name in ('openvino', 'nncf', 'mmpretrain'):
         pytest.importorskip(name, reason=f"{name} is not installed: pip install 'ranet_mm[runtimes]'")

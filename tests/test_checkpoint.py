@@ -172,7 +172,7 @@ class TestArchitecture:
         assert keys.like(ours, other) is other
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a run from shipped weights and the test of it')
 def test_shipped_weights_through_the_tools(write_config, capsys):
     from ranet_mm.cli import test, train
 

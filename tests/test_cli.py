@@ -139,7 +139,7 @@ class TestConsole:
         assert old == (modules - gone) | renamed
         assert {p.stem for p in (ROOT / 'tools').rglob('*.py')} - old == {'train', 'test', '_old'}
 
-    @pytest.mark.slow
+    @pytest.mark.slow('a process that imports the libraries anew')
     def test_models_and_predict_need_torch_and_timm_alone(self, image):
         code = f"""if True:
             import sys
@@ -154,7 +154,7 @@ class TestConsole:
         assert len(set(shown)) == 5
         assert set(shown) <= set(ranet_mm.weights.index()['attention56_cifar.cifar10']['label_names'])
 
-    @pytest.mark.slow
+    @pytest.mark.slow('a process of its own')
     def test_a_reader_that_stops_is_no_error(self):
         command = f'{sys.executable} -m ranet configs; echo code $? >&2'
         done = subprocess.run(f'({command}) | true', cwd=ROOT, shell=True, capture_output=True, text=True, check=True)
@@ -243,7 +243,7 @@ class TestPredict:
         assert best.split()[:2] == [image, first['predictions'][0]['label']]
         assert next_best.split()[0] == first['predictions'][1]['label']
 
-    @pytest.mark.slow
+    @pytest.mark.slow('a run, and each file that is made of it')
     @pytest.mark.parametrize('which', ['epoch_1.pth', '.pth', '.safetensors', 'file.xml', 'file.onnx'])
     def test_a_checkpoint_says_what_model_it_holds(self, trained, published, which):
         path = published.get(which, trained[1] / which)
@@ -261,7 +261,7 @@ class TestPredict:
             dict(zip(('cat', 'dog'), dumped.scores[row].tolist(), strict=True)), abs=1e-4
         )
 
-    @pytest.mark.slow
+    @pytest.mark.slow('many commands')
     def test_bad_input(self, image, trained, capsys):
         Path('text.png').write_text('no image')
         torch.save(dict(w=torch.ones(1)), 'bare.pth')
@@ -310,7 +310,7 @@ class TestPredict:
 
 
 class TestRuntimesOfTest:
-    @pytest.mark.slow
+    @pytest.mark.slow('a run, and the compilers of other libraries')
     @pytest.mark.parametrize(('form', 'tolerance'), [('deploy', 1e-5), ('openvino', 1e-5), ('int8', 0.05)])
     def test_scores_are_those_of_the_network_with_averaged_weights(self, trained, form, tolerance):
         for name in dict(openvino=['openvino'], int8=['openvino', 'nncf']).get(form, []):
@@ -676,7 +676,7 @@ class TestPredictions:
             assert 'cannot be read' in refused(capsys, eval_metric, 'bomb.pkl')
         assert not Path('exploded').exists()
 
-    @pytest.mark.slow
+    @pytest.mark.slow('many commands')
     def test_bad_input(self, dumped, capsys):
         for command, option in itertools.product((confusion_matrix, eval_metric), ('none.npz', 'image.png')):
             Path('image.png').touch()
@@ -790,7 +790,7 @@ class TestBenchmark:
         assert first['peak_mib'] * 2**20 > first['params'] * 4 * (3 if mode else 1)
         assert capsys.readouterr().out.count('\n') == 4
 
-    @pytest.mark.slow
+    @pytest.mark.slow('timings in turns, and a compiler')
     def test_forms_labels_baseline_and_bound(self, capsys):
         Path('port.py').write_text(
             'from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())\n'

@@ -103,7 +103,7 @@ def test_slurm_gets_one_array(monkeypatch, capsys):
     assert cluster.GRACE < 90
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a job in processes of its own, waited for')
 def test_a_job_whose_time_is_over_goes_on_from_its_checkpoint(monkeypatch):
     submitit = pytest.importorskip('submitit', reason='submitit is not installed: pip install submitit')
     assert 'os.getppid(), signal.SIGTERM' in FAKE

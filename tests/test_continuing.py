@@ -33,7 +33,7 @@ WAYS = {
 
 
 QUICK = 'plain', 'random'
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in WAYS if name not in QUICK]
+SLOW = [pytest.param(name, marks=pytest.mark.slow('two runs of each way')) for name in WAYS if name not in QUICK]
 
 
 @pytest.fixture(scope='module', params=[*QUICK, *SLOW])
@@ -52,7 +52,7 @@ def assert_same(found, expected):
         torch.testing.assert_close(found.get(part), expected.get(part), rtol=0, atol=0)
 
 
-@pytest.mark.slow
+@pytest.mark.slow('two runs of each way')
 @pytest.mark.parametrize('step', [3, 8])
 def test_interrupted_between_two_steps_of_the_optimizer(whole, step, monkeypatch, capsys):
     config, folder = whole
@@ -78,7 +78,7 @@ def test_a_checkpoint_has_no_more_where_nothing_waits(whole):
     assert [state['gradients'] for state in last] == [{}]
 
 
-@pytest.mark.slow
+@pytest.mark.slow('two runs')
 def test_a_run_without_a_seed_goes_on_with_the_one_it_drew(write_config):
     config = write_config(SMALL + PLAIN + 'randomness = dict(seed=None)\n')
     assert train.main([config, '--work-dir', 'whole', '--no-test']) == 0
@@ -86,7 +86,7 @@ def test_a_run_without_a_seed_goes_on_with_the_one_it_drew(write_config):
     assert_same(read_checkpoint('cut/epoch_2.pth'), read_checkpoint('whole/epoch_2.pth'))
 
 
-@pytest.mark.slow
+@pytest.mark.slow('two runs')
 def test_counts_towards_an_early_stop_go_on(write_config):
     """Of four epochs none is better by 200 %, so that the third one is the second without progress, and the last."""
     stop = "dict(type='EarlyStoppingHook', monitor='accuracy/top1', patience=2, min_delta=200)"
@@ -105,6 +105,15 @@ def test_another_length_does_not_change_the_schedule_in_silence(write_config, ca
     assert train.main([config, '--no-test', '--debug', '--work-dir', 'run', '--resume']) == 0
     said = 'the schedules go on as the checkpoint has them, with ends at [100, 6]; by the config they would end at [100'
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('count', 'kept'), [(-1, {1, 2}), (0, {1, 2}), (1, {2})])
+def test_as_many_checkpoints_as_are_to_be_kept(write_config, count, kept):
+    """All where the number is not positive, as in MMEngine."""
+    config = write_config(SMALL + PLAIN + "default_hooks['checkpoint'].update(interval=1)\n")
+    options = ['--cfg-options', f'default_hooks.checkpoint.max_keep_ckpts={count}']
+    assert train.main([config, '--work-dir', 'run', '--no-test', '--debug', *options]) == 0
+    assert {int(path.stem.removeprefix('epoch_')) for path in Path('run').glob('epoch_*.pth')} == kept
 
 
 def test_loops_of_iterations_go_on_between_two_steps_too(write_config):

@@ -181,8 +181,8 @@ def tengshaofeng_weights(arch):
     ('model', 'arch'),
     [
         ('ResidualAttentionModel_92_32input_update', 'attention92_cifar'),
-        pytest.param('ResidualAttentionModel_56', 'attention56', marks=pytest.mark.slow),
-        pytest.param('ResidualAttentionModel_92', 'attention92', marks=pytest.mark.slow),
+        pytest.param('ResidualAttentionModel_56', 'attention56', marks=pytest.mark.slow('whole networks')),
+        pytest.param('ResidualAttentionModel_92', 'attention92', marks=pytest.mark.slow('whole networks')),
     ],
 )
 def test_tengshaofeng_logits(model, arch, caplog):
@@ -207,9 +207,11 @@ def test_tengshaofeng_weights_need_its_graph():
     ('model', 'arch'),
     [
         ('cifar_residualattentionnet56', dict(base='attention56_cifar')),
-        pytest.param('residualattentionnet56', dict(base='attention56'), marks=pytest.mark.slow),
+        pytest.param('residualattentionnet56', dict(base='attention56'), marks=pytest.mark.slow('whole networks')),
         pytest.param(
-            'cifar_residualattentionnet452', dict(base='attention452_cifar', modules=(5, 6, 7)), marks=pytest.mark.slow
+            'cifar_residualattentionnet452',
+            dict(base='attention452_cifar', modules=(5, 6, 7)),
+            marks=pytest.mark.slow('whole networks'),
         ),
     ],
 )

@@ -52,7 +52,7 @@ def sitting(folder, config, work_dir, *options, kill_at=None):
     return code, '\n'.join(line for line in log.read_text().splitlines() if line.startswith(('error', 'warning')))
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a run that is killed twice')
 def test_killed_while_it_writes_files(whole):
     """The first kill is amid a checkpoint, the second after one became the file and before `last_checkpoint` did."""
     config, folder, expected = whole
@@ -116,7 +116,7 @@ def test_a_data_worker_that_the_system_ends_is_told(whole, monkeypatch):
     assert said.endswith('--resume goes on from the latest checkpoint (--debug shows where)')
 
 
-@pytest.mark.slow  # a run of each
+@pytest.mark.slow('a run of each')
 @pytest.mark.parametrize('workers', [0, 1])
 def test_any_number_of_data_workers_gives_the_same_weights(whole, workers):
     config, folder, expected = whole
@@ -125,7 +125,7 @@ def test_any_number_of_data_workers_gives_the_same_weights(whole, workers):
     assert runs.differing(runs.final(folder / f'of{workers}'), expected) == []
 
 
-@pytest.mark.slow  # eight runs, each killed six times
+@pytest.mark.slow('eight runs, each killed six times')
 @pytest.mark.parametrize('way', runs.WAYS)
 def test_six_kills(way, tmp_path):
     runs.imported()
@@ -133,7 +133,7 @@ def test_six_kills(way, tmp_path):
     assert (row['times'], row['unequal']) == (6, [])
 
 
-@pytest.mark.slow  # evaluates the metrics
+@pytest.mark.slow('evaluates the metrics again')
 def test_a_record_is_verified(whole, capsys, tmp_path):
     config, folder, _ = whole
     argv = [str(folder / 'whole/record.json'), '--config', config]

@@ -136,7 +136,7 @@ class TestImageFolder:
         with pytest.raises(error, match=message):
             ImageFolder(str(images / 'train'), **options)
 
-    @pytest.mark.slow
+    @pytest.mark.slow('many data sets of each kind')
     def test_arguments_of_mmpretrain(self, images):
         root = str(images / 'train')
         Image.new('RGB', (2, 2)).save(images / 'train/cat/a.bmp')

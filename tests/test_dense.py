@@ -115,7 +115,7 @@ def test_record_reaches_its_mark_and_is_told_in_the_documents(path):
     assert f'| {run["cpu_seconds"] / 60:.0f} | [' in row
 
 
-@pytest.mark.slow
+@pytest.mark.slow('builds each detector and segmentor')
 @every_config
 def test_model(name):
     """The backbone fits neck and heads, and heads tell the classes of the data; nothing is computed."""
@@ -188,7 +188,7 @@ def run(command, *args):
     return command.main([str(a) for a in args])
 
 
-@pytest.mark.slow
+@pytest.mark.slow('runs of detection and segmentation')
 @segmentation_is_there
 def test_train_resume_and_test(shapes, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(shapes)
@@ -217,7 +217,7 @@ def test_augmentation_at_test_time_is_refused_where_the_config_does_not_say_it()
         test.add_tta(Config(dict(default_scope='mmdet', tta_pipeline=[])))
 
 
-@pytest.mark.slow
+@pytest.mark.slow('runs of detection and segmentation')
 @segmentation_is_there
 def test_iterations_make_a_curve_too(shapes, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(shapes)

@@ -147,7 +147,7 @@ def test_other_layers_stay(layers: dict) -> None:
     assert_same(model, ranet_mm.deploy(copy.deepcopy(model)), images())
 
 
-@pytest.mark.slow
+@pytest.mark.slow('exports')
 def test_scripted_traced_and_exported() -> None:
     model = ranet_mm.deploy(lively(timm.create_model('attention56_cifar', **SMALL, scriptable=True)))
     x = images(48)

@@ -75,7 +75,7 @@ class TestTimm:
 class TestPrograms:
     """What `ranet NAME` makes of a file that says its network."""
 
-    @pytest.mark.slow
+    @pytest.mark.slow('an export of each file')
     def test_export_uses_it(self, model, published, tmp_path, capsys):
         from ranet_mm.cli import export
 

@@ -623,7 +623,7 @@ default_hooks = dict(checkpoint=dict(save_best=None))
 
 
 class TestTraining:
-    @pytest.mark.slow
+    @pytest.mark.slow('two runs')
     def test_resumed_run_ends_as_if_never_interrupted(self, images, tmp_path, monkeypatch):
         config = tmp_path / 'device.py'
         config.write_text(CONFIG.format(root=str(ROOT), images=str(images)))
@@ -671,7 +671,7 @@ def test_data_speed_measures_both_paths(capsys):
         data_speed.main([argv[0], '--rounds', '0'])
 
 
-@pytest.mark.slow
+@pytest.mark.slow('steps of a whole network')
 def test_overhead_is_measured_in_turns(capsys):
     argv = [str(ROOT / 'configs/ranet/att56_digits.py'), '--steps', '3', '--json', 'steps.json', '--debug']
     assert overhead.main(argv) == 0

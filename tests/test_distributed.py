@@ -162,7 +162,7 @@ def assert_same_weights(a, b, **tolerance):
         torch.testing.assert_close(a[key], b[key], **tolerance)
 
 
-@pytest.mark.slow
+@pytest.mark.slow('runs of two processes')
 @pytest.mark.usefixtures('here')
 class TestTwoProcesses:
     def test_half_the_batch_each_is_the_run_of_one(self, folder, two):

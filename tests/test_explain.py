@@ -68,7 +68,7 @@ def test_rules_of_captum(model, batch, name):
         torch.testing.assert_close(found, batch * gradient, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow  # a process that imports OpenMMLab
+@pytest.mark.slow('a process that imports OpenMMLab')
 def test_vis_cam_of_mmpretrain(write_config, tmp_path):
     """The tool as it is installed, with a config and a checkpoint."""
     pytest.importorskip('pytorch_grad_cam', reason='grad-cam is not installed')

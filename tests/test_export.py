@@ -29,7 +29,7 @@ def out(request, tmp_path):
     return tmp_path / f'model{request.param}'
 
 
-@pytest.mark.slow
+@pytest.mark.slow('exports')
 @pytest.mark.parametrize('form', [(), ('--deploy',)], ids=str)
 def test_logits_of_any_batch_and_size(out, form, capsys):
     torch.manual_seed(0)
@@ -43,7 +43,7 @@ def test_logits_of_any_batch_and_size(out, form, capsys):
     torch.testing.assert_close(exported(images), model(images), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.slow('exports')
 def test_nodes_of_onnx_have_the_names_of_their_modules(tmp_path):
     """Each convolution, that of the mask too, and no path of this machine."""
     onnx = pytest.importorskip('onnx')
@@ -72,7 +72,7 @@ def test_openvino_file_of_one_size(tmp_path, capsys):
     assert "other.bin' exists: --overwrite replaces it" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.slow('exports')
 def test_int8_file_is_smaller_and_near(tmp_path, images, capsys):
     for name in ('openvino', 'nncf'):
         pytest.importorskip(name, reason=f"{name} is not installed: pip install 'ranet_mm[runtimes]'")
@@ -89,7 +89,7 @@ def test_int8_file_is_smaller_and_near(tmp_path, images, capsys):
     assert (tmp_path / 'again.bin').read_bytes() == (tmp_path / 'int8.bin').read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.slow('exports')
 def test_flattening_network_keeps_its_size(out, capsys):
     assert run(out, 'flatten=True') == 0
     assert capsys.readouterr().out.startswith('32x32: logits differ')

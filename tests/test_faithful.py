@@ -119,7 +119,7 @@ def test_other_libraries_score_pixels(network):
         assert ways[name](model, torch.randn(2, 3, 32, 32), torch.tensor([1, 2])).shape == (2, 32, 32)
 
 
-@pytest.mark.slow  # attributions of one image, and images that are generated
+@pytest.mark.slow('attributions of one image, and images that are generated')
 def test_a_record_says_what_was_measured(tmp_path, capsys):
     pytest.importorskip('timm')
     pytest.importorskip('captum')

@@ -41,7 +41,7 @@ GRID = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.slow('whole networks of the largest sizes')
 @pytest.mark.parametrize('name', ARCHS)
 def test_counts_are_the_committed_ones(name):
     assert facts(name) == GOLDEN[name]

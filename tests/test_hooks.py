@@ -79,7 +79,7 @@ def test_impossible_sizes_are_refused(sizes):
         ProgressiveResizeHook(sizes)
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a run at two sizes')
 def test_a_run_goes_through_the_sizes(write_config, tmp_path):
     hook = "custom_hooks = [dict(type='ranet_mm.ProgressiveResizeHook', sizes=[(0, 16), (1, 32)])]\n"
     cfg = Config.fromfile(write_config(hook + 'train_cfg = dict(max_epochs=2, val_interval=9)\n'))

@@ -141,14 +141,14 @@ def run(code, *path):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a process that imports OpenMMLab')
 def test_import_after_mmpretrain():
     assert run('import mmpretrain, ranet_mm, json; print(json.dumps(mmpretrain.list_models("att")))', ROOT) == sorted(
         n for n in NAMES if n.startswith('att')
     )
 
 
-@pytest.mark.slow
+@pytest.mark.slow('an installation')
 def test_installed_package(tmp_path):
     """What a wheel holds is enough: no checkout, no network."""
     source = tmp_path / 'source'

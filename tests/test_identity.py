@@ -78,7 +78,7 @@ def test_digits_are_known():
 
 
 class TestContainers:
-    @pytest.mark.slow
+    @pytest.mark.slow('writes all test images once more')
     def test_the_container_and_the_order_do_not_matter(self, folder, archive, samples, tmp_path, known):
         reordered = save(tmp_path / 'other/test', samples[::-1], 'img_{}.png')
         bitmaps = save(tmp_path / 'bitmaps', samples, '{}.bmp')

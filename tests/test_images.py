@@ -387,7 +387,7 @@ class TestOpenMMLab:
         mmpretrain = pytest.importorskip('mmpretrain')
         return mmpretrain.ImageClassificationInferencer('att56_cifar10', device='cpu')
 
-    @pytest.mark.slow
+    @pytest.mark.slow('three programs on images of every format')
     def test_inferencer_predict_and_test_give_each_file_the_answer_of_its_twin(self, inferencer, twins):
         from ranet_mm.cli import predict, test
         from ranet_mm.lab import predictions

@@ -22,7 +22,7 @@ def run(code, absent=()):
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.slow('processes that import libraries anew')
 def test_import_brings_torch_alone():
     code = """if True:
         import json, torch.utils.checkpoint  # the one part of torch that is loaded on demand
@@ -38,7 +38,7 @@ def test_import_brings_torch_alone():
     assert shape == [1, 128, 8, 8]
 
 
-@pytest.mark.slow
+@pytest.mark.slow('processes that import libraries anew')
 @pytest.mark.skipif(find_spec('timm') is None, reason='timm is not installed')
 def test_timm_without_openmmlab():
     code = """if True:
@@ -51,7 +51,7 @@ def test_timm_without_openmmlab():
     assert words[-2:] == ['1', '10']
 
 
-@pytest.mark.slow
+@pytest.mark.slow('processes that import libraries anew')
 @pytest.mark.skipif(find_spec('mmengine') is None, reason='mmengine is not installed')
 def test_mmengine_without_mmpretrain_and_timm():
     code = """if True:
@@ -69,7 +69,7 @@ def test_import_leaves_timm_and_openmmlab_alone():
     assert not set(loaded) & {'timm', *MM, *OTHERS}
 
 
-@pytest.mark.slow
+@pytest.mark.slow('processes that import libraries anew')
 @pytest.mark.skipif(find_spec('timm') is None, reason='timm is not installed')
 @pytest.mark.parametrize('first', ['import timm, ranet_mm', 'import ranet_mm; from timm.models import create_model'])
 def test_timm_knows_the_models_whichever_is_imported_first(first):
@@ -101,7 +101,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.slow('processes that import libraries anew')
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='forks a process for each command')
 def test_commands_import_what_they_need():
     code = f"""if True:
@@ -147,7 +147,7 @@ def test_a_terminal_is_told_before_anything_is_imported_that_takes_long(rank):
     assert done.stdout == b''
 
 
-@pytest.mark.slow
+@pytest.mark.slow('processes that import libraries anew')
 def test_a_log_is_told_nothing_of_loading():
     done = subprocess.run(
         [sys.executable, '-m', 'ranet', 'models', 'none'], cwd=ROOT, capture_output=True, text=True, check=False
@@ -156,7 +156,7 @@ def test_a_log_is_told_nothing_of_loading():
     assert done.stdout == ''
 
 
-@pytest.mark.slow
+@pytest.mark.slow('processes that import libraries anew')
 @pytest.mark.skipif(not all(map(find_spec, ('timm', 'mmpretrain'))), reason='timm or mmpretrain is not installed')
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='forks a process for each module')
 def test_each_module_can_be_imported_first():

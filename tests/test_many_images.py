@@ -64,7 +64,7 @@ def test_lines_are_what_the_whole_file_says(capsys):
     assert not [*Path().glob('.part-*')]
 
 
-@pytest.mark.slow
+@pytest.mark.slow('processes that are killed')
 @pytest.mark.parametrize('left', [0, 1, 200])
 def test_a_run_that_was_cut_off_goes_on(left, capsys):
     make(8, broken=9)
@@ -98,7 +98,7 @@ def test_another_file_is_left_as_it_is(content, says, capsys):
     assert Path('found.jsonl').read_bytes() == content + b'more'
 
 
-@pytest.mark.slow  # RANET_MANY_IMAGES=10000 looks at as many; a thousand take half a minute
+@pytest.mark.slow('a thousand images; RANET_MANY_IMAGES=10000 looks at as many')
 @pytest.mark.skipif(not Path('/proc/self/statm').exists(), reason='memory is read from /proc')
 def test_memory_stays(tmp_path):
     whole = make(MANY)

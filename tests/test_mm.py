@@ -309,7 +309,7 @@ def build_classifier(**head):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a process for each library')
 @pytest.mark.parametrize('library', ['mmpretrain', 'mmseg', 'mmdet'])
 def test_builds_in_other_libraries_without_custom_imports(library):
     if find_spec(library) is None:

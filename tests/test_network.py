@@ -198,7 +198,7 @@ def test_bad_inputs_are_named(arch, shape, words):
         RANetFeatures(arch)(torch.randn(shape))
 
 
-@pytest.mark.slow
+@pytest.mark.slow('training steps of the deepest network')
 def test_the_deepest_network_trains_in_both_precisions():
     """A few steps of depth 452 with narrow channels on one batch: the loss stays finite and falls."""
     for dtype in (torch.float32, torch.bfloat16):

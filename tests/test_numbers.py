@@ -106,7 +106,7 @@ def photos(size):
     return (found / 255 - 0.45) / 0.22
 
 
-@pytest.mark.slow  # half a minute: the deepest networks
+@pytest.mark.slow('the deepest networks, for half a minute')
 @pytest.mark.parametrize('name', arch.ARCHS)
 def test_no_activation_is_beyond_half_precision(name):
     pytest.importorskip('sklearn')
@@ -140,7 +140,7 @@ class TestGradientNorms:
             assert (parts.pop('gradient/least'), parts.pop('gradient/most')) == (min(stages), max(stages))
             assert math.hypot(*parts.values()) == pytest.approx(math.hypot(*seen[number - 1]), rel=1e-5)
 
-    @pytest.mark.slow
+    @pytest.mark.slow('gradients of the deepest networks')
     @pytest.mark.parametrize('name', ['attention56_cifar', 'attention452_cifar'])
     def test_they_do_not_vanish_over_depth(self, name):
         """On the way back from the last stage to the first, before the first step; they grow with depth there."""

@@ -60,7 +60,7 @@ def test_steps_that_train_nothing_are_refused(write_config, capsys, option, leas
     assert f'error: {option} is not allowed: it must be {least}' in err
 
 
-@pytest.mark.slow
+@pytest.mark.slow('whole runs')
 def test_what_is_to_be_best_is_told_in_a_sentence(write_config, capsys):
     more = "default_hooks = dict(checkpoint=dict(save_best='accuracy/top5'))\n"
     config = write_config(SMALL.split('val_cfg')[0] + PLAIN + more)
@@ -69,7 +69,7 @@ def test_what_is_to_be_best_is_told_in_a_sentence(write_config, capsys):
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.slow('whole runs')
 def test_fewer_epochs_than_are_done_are_refused_and_a_late_validation_is_told(write_config, capsys):
     config = write_config(SMALL.split('val_cfg')[0] + PLAIN)
     late = ['--cfg-options', 'train_cfg.val_begin=9']

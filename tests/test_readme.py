@@ -82,7 +82,7 @@ def test_a_new_unit_and_attention_function_take_one_row_each():
     del ATTENTION['hard'], UNITS['depthwise']
 
 
-@pytest.mark.slow
+@pytest.mark.slow('what the page tells readers to run')
 def test_quick_start():
     found = {}
     for example in examples('docs/tutorial.md'):

@@ -157,7 +157,7 @@ def test_convolutions_with_bias_groups_and_names_of_padding():
     torch.testing.assert_close([p.grad for p in net.parameters()], [p.grad for p in twin.parameters()], **EXACT)
 
 
-@pytest.mark.slow
+@pytest.mark.slow('training steps of each level')
 def test_levels_take_less_memory():
     """By counts of what PyTorch allocates; an eighth of the width, so that maps outweigh the gradients of weights."""
     peaks = []
@@ -198,7 +198,7 @@ def test_deploy_form_is_not_trained():
         net.grad_checkpointing = True
 
 
-@pytest.mark.slow
+@pytest.mark.slow('exports')
 @pytest.mark.parametrize('recompute', ['activations', MIXED])
 def test_graphs_of_a_network_are_the_same(recompute):
     """Scripted, traced and exported networks know nothing of it."""
@@ -210,7 +210,7 @@ def test_graphs_of_a_network_are_the_same(recompute):
     assert [node.target for node in graphs[0].nodes] == [node.target for node in graphs[1].nodes]
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a compiler')
 @pytest.mark.parametrize('recompute', ['activations', 'units'])
 def test_compiled_units(recompute):
     torch._dynamo.reset()

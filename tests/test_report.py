@@ -126,7 +126,7 @@ def test_any_number_of_classes(classes):
     assert len(json.dumps(chart.figure() if chart.data else {})) < 1e6
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a run and its report')
 def test_the_page_tells_what_the_record_and_the_test_say(tiny, page):
     text, record = page.read_text(), json.loads((tiny / 'run/record.json').read_text())
     with np.load(tiny / 'scores.npz') as dumped:
@@ -418,7 +418,7 @@ def expected(data, image, module, tile):
     return mpl.colormaps['viridis'](values, bytes=True)
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a browser')
 def test_gallery_by_mouse(page, visit):
     data, view = embedded(page.read_text())['gallery'], visit(page)
     first, third = data['images'][0]['index'], data['images'][2]['index']
@@ -456,7 +456,7 @@ def test_gallery_by_keyboard(page, visit):
     assert 'maximum of channels: from' in view.get_attribute('#view-mask', 'aria-label')
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a browser')
 def test_a_mistake_leads_to_the_gallery(page, visit):
     view = visit(page)
     button = view.locator('button[data-show]').last
@@ -487,7 +487,7 @@ CONTRASTS = """() => {
 }"""
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a browser')
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('width', SIZES)
 def test_every_size_light_and_dark(page, visit, tmp_path, width, scheme):
@@ -522,7 +522,7 @@ def test_what_a_screen_reader_gets(page, visit):
     view.get_by_role('radio', name=re.compile('taken for')).first.wait_for()
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a browser')
 def test_it_prints_light_and_whole(page, visit):
     view = visit(page, scheme='dark')
     view.emulate_media(media='print', color_scheme='dark')

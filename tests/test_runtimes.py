@@ -24,7 +24,7 @@ def network() -> nn.Module:
     return timm.create_model('attention56_cifar', width=0.25, modules=(1, 1, 1)).eval()
 
 
-@pytest.mark.slow
+@pytest.mark.slow('compilers of other libraries')
 @pytest.mark.parametrize(
     'form',
     ['eager', 'channels_last', 'channels_last+bfloat16', 'deploy', 'deploy+bfloat16', *PACKAGES, 'deploy+onnxruntime'],
@@ -54,7 +54,7 @@ def test_the_deploy_form_stays_in_the_format_it_is_computed_in() -> None:
     assert seen == {(torch.bfloat16, torch.bfloat16)}
 
 
-@pytest.mark.slow
+@pytest.mark.slow('compilers of other libraries')
 @pytest.mark.parametrize('form', ['deploy', 'onnxruntime'])
 def test_images_of_two_sizes(form: str) -> None:
     pytest.importorskip('onnxruntime')
@@ -64,7 +64,7 @@ def test_images_of_two_sizes(form: str) -> None:
             torch.testing.assert_close(run(images), wanted(images), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.slow('compilers of other libraries')
 def test_int8_computes_in_integers_and_the_same_each_time() -> None:
     for name in ('openvino', 'nncf'):
         pytest.importorskip(name, reason=f"{name} is not installed: pip install 'ranet_mm[runtimes]'")

@@ -144,7 +144,7 @@ def by_runner(model, loader, images):
     return np.array([found[path] for path in images])
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a run of each way to show images')
 @pytest.mark.parametrize('case', CASES)
 def test_the_same_as_the_runner(case, made):
     _, checkpoint, images, expected = made(case)
@@ -309,7 +309,7 @@ class TestTrain:
         more = "model['data_preprocessor'] = dict(num_classes=2, mean=[1, 2, 3], std=[51.5865, 50.847, 51.255])\n"
         Path(self.changed).write_text(Path(epoch[0]).read_text() + more)
 
-    @pytest.mark.slow
+    @pytest.mark.slow('a run')
     def test_resumed_it_is_refused(self, epoch, capsys):
         assert train.main([self.changed, '--work-dir', 'run', '--resume', epoch[1]]) == 1
         assert 'data_preprocessor.mean=[1, 2, 3] in place of' in capsys.readouterr().err
@@ -340,7 +340,7 @@ class TestGetModel:
 
 
 class TestPredict:
-    @pytest.mark.slow
+    @pytest.mark.slow('a run')
     def test_images_of_several_sizes_and_a_hint(self, made, capsys):
         _, checkpoint, images, _ = made('plain')
         wide = made('edge_crop_pillow')[2]
@@ -403,7 +403,7 @@ def alone(argv, blocked):
     return subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a process for each way to show images')
 @pytest.mark.parametrize('case', ['plain', 'bgr_plain', 'edge_crop_pillow'])
 def test_where_timm_alone_is_installed(case, made, published, tmp_path):
     images, expected = made(case)[2:]
@@ -443,7 +443,7 @@ class TestPassedOn:
         assert export.main(argv) == 0
         assert torch.jit.load('a.pt')(torch.rand(1, 1, 32, 32)).shape == (1, 2)
 
-    @pytest.mark.slow
+    @pytest.mark.slow('a run and an export')
     def test_onnx_says_what_it_is(self, made):
         onnx = pytest.importorskip('onnx')
         pytest.importorskip('onnxruntime')

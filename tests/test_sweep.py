@@ -400,7 +400,7 @@ def features(backbone):
     return MODELS.build(backbone)(torch.zeros(1, 3, 32, 32))[-1].shape[1]
 
 
-@pytest.mark.slow
+@pytest.mark.slow('builds the network of each cell')
 @pytest.mark.parametrize('study', sorted({p.parent.name for p in SWEEPS}))
 def test_committed_sweeps_are_runs_that_can_start(study, monkeypatch):
     """Every option changes a field that exists, and every head fits its network."""
@@ -435,7 +435,7 @@ def test_nine_minutes_begin_with_cells_of_the_first_sweep(monkeypatch):
     assert [c.minutes for c in rehearsal] == [None, None, 'rest']
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a run in a process of its own')
 def test_a_real_cell(monkeypatch):
     """Digits for two iterations, through the real tools in a process of their own."""
     pytest.importorskip('mmpretrain')

@@ -24,7 +24,9 @@ from ranet_mm.timm import __main__ as run  # noqa: E402
 TINY = dict(width=0.25)
 # One attention module and one residual unit, for tests whose time grows with the number of layers.
 SHORT = dict(modules=(1,), widths=(32,), strides=(2,), mask_pools=(1,), post_units=1, post_width=64)
-NAMES = [pytest.param(n, marks=pytest.mark.slow) if arch.depth > 128 else n for n, arch in ARCHS.items()]
+NAMES = [
+    pytest.param(n, marks=pytest.mark.slow('deep networks')) if arch.depth > 128 else n for n, arch in ARCHS.items()
+]
 LAYOUTS = ['attention56', 'attention56_cifar', 'attention56_table1', 'attentionnext56']
 PARAMETERS = {
     'attention56': 31_810_728,
@@ -311,7 +313,10 @@ SHORT_OPTIONS = [
     dict(global_pool=''),
 ]
 # Compilers are slow: the default network always, the others where slow tests run.
-COMPILED = [SHORT_OPTIONS[0], *(pytest.param(o, marks=pytest.mark.slow) for o in SHORT_OPTIONS[1:])]
+COMPILED = [
+    SHORT_OPTIONS[0],
+    *(pytest.param(o, marks=pytest.mark.slow('a compiler or an export')) for o in SHORT_OPTIONS[1:]),
+]
 
 
 def short(**options):
@@ -341,7 +346,7 @@ def test_fx_is_equal_and_can_be_scripted(images, options):
     torch.testing.assert_close(torch.jit.script(traced)(images), model(images))
 
 
-@pytest.mark.slow
+@pytest.mark.slow('an export of each option')
 @pytest.mark.parametrize('options', COMPILED[:4])
 def test_export_with_dynamic_batch_and_size(options):
     model, dim = short(**options), torch.export.Dim
@@ -357,7 +362,7 @@ def test_export_of_a_fixed_size(images):
     torch.testing.assert_close(torch.export.export(model, (images,)).module()(images), model(images))
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a compiler')
 @pytest.mark.parametrize('options', COMPILED[:5])
 def test_compile_has_no_graph_break(images, options):
     model = short(**options)
@@ -551,7 +556,7 @@ except ValueError as error:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow('a process that loads each file')
 def test_shipped_weights_load_by_tag(tmp_path):
     done = subprocess.run([sys.executable, '-c', SHIPPED, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -573,7 +578,7 @@ def test_fine_tuning_example_is_short():
     assert len(example_of_fine_tuning().strip().splitlines()) < 30
 
 
-@pytest.mark.slow
+@pytest.mark.slow('it trains')
 def test_fine_tuning_example_learns_the_digits():
     pytest.importorskip('sklearn', reason='scikit-learn is not installed: pip install scikit-learn')
     done = subprocess.run([sys.executable, '-c', example_of_fine_tuning()], capture_output=True, text=True, check=False)
@@ -588,7 +593,7 @@ def example_of_fine_tuning():
     return text.split('<!-- run by tests/test_timm.py -->\n```python\n')[1].split('```')[0]
 
 
-@pytest.mark.slow
+@pytest.mark.slow('processes that import timm')
 def test_runner_registers_the_models_for_a_script(tmp_path):
     (tmp_path / 'helper.py').write_text('NAME = "attention56"')
     script = tmp_path / 'script.py'

@@ -165,7 +165,7 @@ def mean_score_of_mirrored(cfg, checkpoint):
 
 
 class TestInterruption:
-    @pytest.mark.slow
+    @pytest.mark.slow('a run beside the one that was made')
     def test_resumed_inside_an_epoch_ends_as_if_never_interrupted(self, run, monkeypatch, capsys):
         whole = read_checkpoint('run/epoch_2.pth')
         with monkeypatch.context() as patch:
@@ -236,7 +236,7 @@ def test_the_rest_of_an_epoch_is_its_last_batches_from_a_loader_of_the_whole_len
 
 
 class TestWorkDir:
-    @pytest.mark.slow
+    @pytest.mark.slow('a run beside the one that was made')
     def test_run_of_another_config_is_kept(self, run, capsys):
         before = files('run')
         more = ['--cfg-options', 'optim_wrapper.optimizer.lr=0.5']
@@ -250,12 +250,12 @@ class TestWorkDir:
         assert train.main([run, '--work-dir', 'run', '--overwrite', *more, 'train_cfg.max_epochs=1']) == 0
         assert {p.name for p in Path('run').glob('*.pth')} == {'epoch_1.pth'}
 
-    @pytest.mark.slow
+    @pytest.mark.slow('a run beside the one that was made')
     def test_the_same_config_and_another_number_of_workers_may_run_again(self, run):
         assert train.main([run, '--work-dir', 'run', '--no-validate', '--cfg-options', 'log_level=WARNING']) == 1
         assert train.main([run, '--work-dir', 'run', '--cfg-options', 'train_dataloader.num_workers=1']) == 0
 
-    @pytest.mark.slow
+    @pytest.mark.slow('a run beside the one that was made')
     def test_a_run_from_weights_is_another_run(self, run):
         """Known by what it started from, also when it was moved and went on from its own checkpoint since."""
         shutil.copy('run/epoch_2.pth', 'start.pth')
@@ -307,7 +307,7 @@ class TestCheckpoints:
         assert train.main([run, '--work-dir', 'tuned', '--cfg-options', *more]) == 0
         assert 'head.fc.weight is trained anew' in capsys.readouterr().err
 
-    @pytest.mark.slow
+    @pytest.mark.slow('a run beside the one that was made')
     def test_a_run_that_starts_from_another_tells_of_it_and_of_those_before(self, run):
         told = []
         for folder, start in (('second', 'run/epoch_2.pth'), ('third', 'second/epoch_1.pth')):
@@ -433,7 +433,7 @@ def test_sentence_drops_what_workers_and_registries_add():
     assert program.sentence(ValueError()) == 'ValueError'
 
 
-@pytest.mark.slow
+@pytest.mark.slow('processes, as a user starts them')
 class TestProcesses:
     """The tools as a user starts them."""
 

@@ -153,7 +153,7 @@ def test_logits_are_the_authors(net, size):
     assert distance(net, size, width=0.25) < 1e-10
 
 
-@pytest.mark.slow
+@pytest.mark.slow('whole networks in double precision')
 @pytest.mark.parametrize(('net', 'size'), [('attention56', 224), *((net, 64) for net in caffe_graph.NETS)])
 def test_logits_are_the_authors_in_full(net, size):
     assert distance(net, size) < 1e-10

@@ -48,7 +48,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             files.write(Path(runner.work_dir, LATEST), self.last_ckpt)
         while kept and len(kept) > self.max_keep_ckpts:
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(kept.popleft()))
-            if is_main_process() and self.file_backend.exists(path):
+            if is_main_process():
                 self.file_backend.remove(path)
         self._remove_outdated()
 
