@@ -49,7 +49,7 @@ TESTS = {
     'weights/keys.py': WEIGHTS,
     'weights/__init__.py': f'{WEIGHTS} card',
     'weights/read.py': f'{WEIGHTS} safe_files',
-    'mm/engine/loops.py': 'continuing tools::TestInterruption',
+    'mm/engine/loops.py': 'loops crash continuing tools::TestInterruption',
     'mm/engine/hooks/interrupt.py': 'interrupt tools::TestInterruption',
     'mm/engine/hooks/checkpoint.py': 'continuing crash',
     **{f'mm/data/device/{name}.py': DEVICE for name in PARTS},

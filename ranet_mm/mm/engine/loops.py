@@ -45,11 +45,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train')
         if self._iter and self._iter == self._epoch * len(self.dataloader):
             draw_on(self.runner)
-            self._validate_if_due()
+            validate_if_due(self, self._epoch, self._max_epochs)
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
             self._decide_current_val_interval()
-            self._validate_if_due()
+            validate_if_due(self, self._epoch, self._max_epochs)
         self.runner.call_hook('after_train')
         return self.runner.model
 
@@ -65,11 +65,6 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             raise ValueError(
                 f'train_cfg.max_epochs={self._max_epochs} is not allowed here: the checkpoint has {self._epoch} epochs'
             )
-
-    def _validate_if_due(self) -> None:
-        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
-        if self.runner.val_loop is not None and self._epoch >= self.val_begin and due:
-            self.runner.val_loop.run()
 
     def run_epoch(self) -> None:
         self.runner.call_hook('before_train_epoch')
@@ -100,20 +95,15 @@ class ResumableIterTrainLoop(IterBasedTrainLoop):
         batches = self._batches()
         if self._iter:
             draw_on(self.runner)
-            self._validate_if_due()
+            validate_if_due(self, self._iter, self._max_iters)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(batches))
             self._decide_current_val_interval()
-            self._validate_if_due()
+            validate_if_due(self, self._iter, self._max_iters)
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
-
-    def _validate_if_due(self) -> None:
-        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
-        if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
-            self.runner.val_loop.run()
 
     def _batches(self) -> Iterator:
         """The batches from this iteration on, of a sampler without an end or of one epoch after the other."""
@@ -128,6 +118,13 @@ class ResumableIterTrainLoop(IterBasedTrainLoop):
                 sampler.set_epoch(epoch)
             yield from remaining(loader, done, self.runner.seed, epoch)
             epoch, done = epoch + 1, 0
+
+
+def validate_if_due(loop: EpochBasedTrainLoop | IterBasedTrainLoop, done: int, most: int) -> None:
+    """Validate behind the last of `most` epochs or iterations, and behind each that the interval says."""
+    due = done % loop.val_interval == 0 or done == most
+    if loop.runner.val_loop is not None and done >= loop.val_begin and due:
+        loop.runner.val_loop.run()
 
 
 def remaining(
