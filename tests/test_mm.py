@@ -376,6 +376,21 @@ class TestMixedPrecision:
         wrapper = AutoAmpOptimWrapper(optimizer=self.optimizer())
         assert getattr(wrapper, 'dtype', None) == dtype
 
+    @pytest.mark.parametrize(('name', 'dtype'), [('bfloat16', torch.bfloat16), ('float32', None)])
+    @pytest.mark.parametrize('native', [True, False])
+    def test_another_than_the_fastest(self, monkeypatch, native, name, dtype):
+        monkeypatch.setattr('torch.ops.mkldnn._is_mkldnn_bf16_supported', lambda: native)
+        monkeypatch.setattr('ranet_mm.mm.engine.optim.get_device', lambda: 'cpu')
+        wrapper = AutoAmpOptimWrapper(optimizer=self.optimizer(), dtype=name)
+        assert getattr(wrapper, 'dtype', None) == dtype
+
+    @pytest.mark.parametrize('name', ['float16', 'half', 16])
+    def test_precisions_that_are_none(self, monkeypatch, name):
+        monkeypatch.setattr('ranet_mm.mm.engine.optim.get_device', lambda: 'cpu')
+        said = f'^optim_wrapper.dtype={name!r} is not allowed on cpu: it must be float32 or bfloat16, or left out$'
+        with pytest.raises(ValueError, match=said):
+            AutoAmpOptimWrapper(optimizer=self.optimizer(), dtype=name)
+
     def test_autocast_computes_in_its_type(self):
         wrapper = AutocastOptimWrapper(optimizer=self.optimizer(), dtype=torch.bfloat16)
         layer = nn.Linear(2, 2)

@@ -59,7 +59,7 @@ def configure(args: Namespace) -> config.Config:
     if args.no_test:
         cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
     if args.amp:
-        cfg.optim_wrapper.type = 'ranet_mm.AutoAmpOptimWrapper'
+        cfg.optim_wrapper.update(type='ranet_mm.AutoAmpOptimWrapper', dtype=None)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ValueError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')

@@ -56,18 +56,30 @@ class AutocastOptimWrapper(NoWait, OptimWrapper):
 
 
 @OPTIM_WRAPPERS.register_module()
-def AutoAmpOptimWrapper(loss_scale: Any = 'dynamic', **kwargs: Any) -> OptimWrapper:  # noqa: N802
+def AutoAmpOptimWrapper(  # noqa: N802
+    dtype: str | None = None, loss_scale: Any = 'dynamic', **kwargs: Any
+) -> OptimWrapper:
     """The fastest safe precision of this device: bfloat16, float16 with loss scaling, or float32.
 
     MMEngine's `AmpOptimWrapper` refuses to run on a CPU; with this wrapper one config runs on both.
 
     Args:
+        dtype: `bfloat16` or `float32`, on any device, or `float16`, on a GPU, where it is not to be the fastest.
         loss_scale: As in `AmpOptimWrapper`; used with float16 alone.
         **kwargs: Arguments of `OptimWrapper`.
+
+    Raises:
+        ValueError: `dtype` is none of these.
     """
+    device = get_device()
+    names = ('float32', 'bfloat16') if device == 'cpu' else ('float32', 'bfloat16', 'float16')
+    if dtype is not None and dtype not in names:
+        raise ValueError(
+            f'optim_wrapper.dtype={dtype!r} is not allowed on {device}: it must be {" or ".join(names)}, or left out'
+        )
     merge_groups(kwargs['optimizer'])
-    dtype = amp_dtype(get_device())
-    print_log(f'Training in {str(dtype).removeprefix("torch.")} on {get_device()}', logger='current')
+    dtype = getattr(torch, dtype) if dtype else amp_dtype(device)
+    print_log(f'Training in {str(dtype).removeprefix("torch.")} on {device}', logger='current')
     if dtype == torch.float16:
         return AmpOptimWrapper(loss_scale=loss_scale, dtype=dtype, **kwargs)
     if dtype == torch.bfloat16:
