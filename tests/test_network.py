@@ -156,7 +156,7 @@ def test_resolve_arch_accepts_names_mappings_and_configurations():
         (dict(base='attention57'), ValueError, r"arch='attention57' is not known: allowed are attention56"),
         (dict(p=0), ValueError, 'p=0 is not allowed: it must be a whole number, 1 or more'),
         (dict(t=-1), ValueError, 't=-1 is not allowed'),
-        (dict(modules=5, strides=()), ValueError, 'modules=5 is not allowed: it must be a sequence, one entry for each'),
+        (dict(modules=5, strides=()), ValueError, 'modules=5 is not allowed: it must be a sequence'),
         (dict(r=1.5), ValueError, 'r=1.5 is not allowed'),
         (dict(q=1), TypeError, "'q' is not an option of the network: allowed are modules"),
         (dict(width=0), ValueError, 'width=0 is not allowed'),

@@ -107,8 +107,8 @@ def _move(params: list[nn.Parameter], steps: list[Tensor], lr: float, group: dic
 def orthogonalized(kernels: list[Tensor]) -> list[Tensor]:
     """Each kernel's nearest orthogonal matrix times 0.2 * sqrt(its longer side), in the kernel's shape.
 
-    Kernels of one shape, or of that shape turned, are computed at once: a network has a hundred of them, and few shapes.
-    With several processes each computes a share of each shape.
+    Kernels of one shape, or of that shape turned, are computed at once: a network has a hundred of them, and few
+    shapes. With several processes each computes a share of each shape.
     """
     rank, processes = get_rank(), get_world_size()
     matrices = [kernel.flatten(1) for kernel in kernels]
