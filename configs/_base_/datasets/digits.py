@@ -4,7 +4,7 @@ holdout = 20  # every 20th training image of each class is for validation; 0: tr
 on_device = False  # hold the images on the device, by the tools: docs/device-data.md
 data_preprocessor = dict(num_classes=10, mean=[77.8] * 3, std=[95.9] * 3, to_rgb=False)
 
-train_pipeline = [dict(type='RandomCrop', crop_size=32, padding=4), dict(type='PackInputs')]
+train_pipeline = [dict(type='RandomCrop', crop_size=32, padding=2), dict(type='PackInputs')]
 test_pipeline = [dict(type='ranet_mm.LoadImage'), dict(type='PackInputs')]
 
 train_dataloader = dict(
