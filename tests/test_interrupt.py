@@ -13,10 +13,12 @@ from ranet_mm.mm.engine.hooks import InterruptHook
 
 @pytest.fixture
 def hook():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in a shell's background ignores it
     hook = InterruptHook()
     hook.before_train(SimpleNamespace(distributed=False))
     yield hook
     hook.close()
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize('number', InterruptHook.SIGNALS)
