@@ -77,9 +77,7 @@ class _Later:
 
     def remove_collected(self, but: list[str]) -> None:
         """Remove what was collected; `but` are paths that have been written anew since."""
-        for path in self.collected:
-            if path in but:
-                continue
+        for path in set(self.collected).difference(but):
             if self.backend.isfile(path):
                 self.backend.remove(path)
             elif self.backend.isdir(path):
